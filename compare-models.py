@@ -1,0 +1,53 @@
+"""Make the PyTorch reference that the Core ML packages are compared with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forced_aligner import console
+from forced_aligner.paths import DEFAULT_REFERENCE
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def make_reference(
+    model_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id, local folder, or 'demo'. Without it: the full 0.6B model if it can be had, else 'demo'."
+        ),
+    ] = None,
+    num_files: Annotated[int, typer.Option(min=1, help="At most so many clips.")] = 10,
+    dataset: Annotated[
+        str,
+        typer.Option(help="auto, demo, librispeech, or a folder of pairs such as talk.flac + talk.txt."),
+    ] = "auto",
+    dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies.")] = None,
+    audio_file: Annotated[Path | None, typer.Option(help="One recording instead of a data set; needs --text.")] = None,
+    text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
+    language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
+    output: Annotated[Path, typer.Option(help="The reference file.")] = DEFAULT_REFERENCE,
+) -> None:
+    """Align clips with the PyTorch model, in float32, and write the word times as JSON."""
+    from forced_aligner import checkpoint, datasets, reference
+    from forced_aligner.errors import UserError
+    from forced_aligner.schemas import Clip
+
+    if (audio_file is None) != (text is None):
+        raise UserError("--audio-file and --text go together: give both, or neither for a data set")
+    found = checkpoint.resolve(model_id)
+    checkpoint.announce_fallback(found)
+    if audio_file is not None and text is not None:
+        clips = [Clip(audio=str(audio_file), transcript=text, language=language)]
+    else:
+        is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
+        clips = datasets.load_clips(dataset, dataset_dir, is_demo_model=is_demo, language=language)
+    made = reference.make_reference(found, clips[:num_files], output)
+    typer.echo(f"{made.model_id}: {made.num_samples} files, in {output}")
+    checkpoint.announce_fallback(found)
+
+
+if __name__ == "__main__":
+    console.run(app)

@@ -1,0 +1,71 @@
+"""Convert Qwen3-ForcedAligner to Core ML packages."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from forced_aligner import console
+from forced_aligner.paths import DEFAULT_BUNDLE
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def convert(
+    model_id: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id, local folder, or 'demo'. Without it: the full 0.6B model if it can be had, else 'demo'."
+        ),
+    ] = None,
+    output_dir: Annotated[Path, typer.Option(help="The converted folder.")] = DEFAULT_BUNDLE,
+    components: Annotated[
+        str | None, typer.Option(help="Comma-separated subset; default: the five. Optional: audio_encoder.")
+    ] = None,
+    decoder_lengths: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated token counts, multiples of 64. [default: 256,512,1024,2048; iOS17: 1024]"),
+    ] = None,
+    audio_frames: Annotated[int, typer.Option(help="Frames of 80 ms in one audio-transformer call.")] = 256,
+    precision: Annotated[
+        Literal["mixed", "float32", "float16"],
+        typer.Option(help="mixed: FP16 for audio_conv and embedding, FP32 for the others."),
+    ] = "mixed",
+    deployment_target: Annotated[
+        Literal["iOS17", "iOS18"], typer.Option(help="iOS17 has no multifunction packages: one decoder length.")
+    ] = "iOS18",
+    ane: Annotated[bool, typer.Option("--ane/--no-ane", help="Let Core ML use the Neural Engine.")] = True,
+    optimize: Annotated[
+        bool, typer.Option("--optimize/--no-optimize", help="Run coremltools' optimisation passes.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a converted folder.")] = False,
+) -> None:
+    """Convert a checkpoint to Core ML packages, in one self-contained folder."""
+    from forced_aligner import checkpoint, conversion
+    from individual_components import DEFAULT_COMPONENTS
+
+    lengths = (conversion.IOS17_LENGTH,) if deployment_target == "iOS17" else conversion.DEFAULT_LENGTHS
+    if decoder_lengths is not None:
+        lengths = console.parse_ints("--decoder-lengths", decoder_lengths)
+    options = conversion.Options(
+        components=tuple(name.strip() for name in components.split(",")) if components else DEFAULT_COMPONENTS,
+        decoder_lengths=lengths,
+        audio_frames=audio_frames,
+        precision=precision,
+        deployment_target=deployment_target,
+        ane=ane,
+        optimize=optimize,
+        force=force,
+    )
+    options.validate()
+    found = checkpoint.resolve(model_id)
+    checkpoint.announce_fallback(found)
+    metadata = conversion.convert(found, output_dir, options)
+    size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
+    typer.echo(f"{found.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
+    checkpoint.announce_fallback(found)
+
+
+if __name__ == "__main__":
+    console.run(app)

@@ -1,0 +1,1 @@
+"""The bundled demo aligner: a small `Qwen3ASRForTokenClassification`, its clips and the recipe that made them."""

@@ -1,0 +1,185 @@
+"""Held-out speech: the ten clips of `demo/clips`, and any number of fresh ones.
+
+`python -m demo.clips` writes `demo/clips`. Voices are never training voices, and each word has an even chance
+of coming from the words that training never saw.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import typer
+
+from demo.speech import SAMPLE_RATE_HZ, Synthesizer, Utterance, Voice
+from demo.words import LANGUAGE, UNSEEN_VOICES, load_words
+
+DEMO = Path(__file__).parent
+CLIPS_SEED = 21
+MOST_TRIES = 1000
+UNSEEN_PROBABILITY = 0.5
+FREQUENT_WORDS, FREQUENT_PROBABILITY = 2000, 0.5
+SENTENCE_WORDS = (4, 12)
+EDGE_SILENCE_S = (0.05, 0.6)
+PEAK_DB = (-15.0, -1.0)  # of the loudest sample, against full scale
+NOISE_DB = (-80.0, -50.0)  # white, against full scale
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one clip is to be.
+
+    Attributes:
+        words: how many words.
+        words_per_minute: nominal speaking rate.
+        commas: probability of a comma, and so a pause, after a word.
+        longest_s, shortest_s: limits on the clip's duration.
+    """
+
+    words: int
+    words_per_minute: int
+    commas: float = 0.12
+    shortest_s: float = 0.0
+    longest_s: float = 30.0
+
+
+TEN = (
+    Recipe(1, 150, longest_s=0.95),
+    Recipe(3, 190),
+    Recipe(5, 160),
+    Recipe(6, 120, commas=0.4),
+    Recipe(9, 210),
+    Recipe(12, 180),
+    Recipe(20, 170, shortest_s=8.2, longest_s=12.0),
+    Recipe(24, 140, commas=0.2, shortest_s=8.2, longest_s=16.0),
+    Recipe(52, 185, shortest_s=20.2, longest_s=25.0),
+    Recipe(44, 155, commas=0.2, shortest_s=25.2, longest_s=29.5),
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One held-out clip: (samples,) float32 at 16 kHz, its text, and the true time of each word in seconds."""
+
+    audio: np.ndarray
+    transcript: str
+    words: list[str]
+    starts_s: np.ndarray
+    ends_s: np.ndarray
+    voice: Voice
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.audio) / SAMPLE_RATE_HZ
+
+
+class ClipMaker:
+    """Draws clips; the same seed always gives the same clips."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng((seed, 1))  # apart from every training stream
+        self.synthesizer = Synthesizer()
+        self.seen, self.unseen = load_words()
+
+    def clip(self, recipe: Recipe, voice_name: str | None = None) -> Clip:
+        """Draw until a clip fits its recipe."""
+        for _ in range(MOST_TRIES):
+            name = voice_name or UNSEEN_VOICES[int(self.rng.integers(len(UNSEEN_VOICES)))]
+            voice = Voice(name, recipe.words_per_minute, int(self.rng.integers(30, 71)))
+            words, text = self._text(recipe)
+            utterance = self.synthesizer.speak(words, text, voice)
+            if utterance is None or np.abs(utterance.audio).max() < 0.01:
+                continue
+            clip = self._recorded(utterance, text, voice)
+            if recipe.shortest_s <= clip.duration_s <= recipe.longest_s:
+                return clip
+        raise RuntimeError(f"espeak-ng gave no clip like {recipe} in {MOST_TRIES} tries")
+
+    def random_recipe(self) -> Recipe:
+        """A recipe of a random length: from one word to about half a minute."""
+        low, high = ((1, 3), (3, 13), (13, 26), (40, 70))[self.rng.choice(4, p=(0.1, 0.5, 0.25, 0.15))]
+        return Recipe(int(self.rng.integers(low, high)), int(self.rng.integers(120, 211)), self.rng.uniform(0, 0.3))
+
+    def _word(self) -> str:
+        pool = self.unseen if self.rng.random() < UNSEEN_PROBABILITY else self.seen
+        frequent = self.rng.random() < FREQUENT_PROBABILITY
+        return pool[int(self.rng.integers(min(FREQUENT_WORDS, len(pool)) if frequent else len(pool)))]
+
+    def _text(self, recipe: Recipe) -> tuple[list[str], str]:
+        """Random words in sentences, with commas."""
+        words, text, left = [], "", 0
+        for index in range(recipe.words):
+            word = self._word()
+            if left == 0:
+                left = int(self.rng.integers(*SENTENCE_WORDS))
+                word = word.capitalize()
+            left -= 1
+            last = left == 0 or index == recipe.words - 1
+            words.append(word)
+            text += word + (". " if last else ", " if self.rng.random() < recipe.commas else " ")
+        return words, text.strip()
+
+    def _recorded(self, utterance: Utterance, text: str, voice: Voice) -> Clip:
+        """The utterance between two silences, with a random level and white noise, in whole 16-bit steps."""
+        begin_s = float(utterance.starts_s[0])
+        speech = utterance.audio[int(begin_s * SAMPLE_RATE_HZ) : int(utterance.ends_s[-1] * SAMPLE_RATE_HZ) + 80]
+        lead, tail = (int(self.rng.uniform(*EDGE_SILENCE_S) * SAMPLE_RATE_HZ) for _ in range(2))
+        audio = np.concatenate([np.zeros(lead), speech, np.zeros(tail)])
+        audio *= 10 ** (self.rng.uniform(*PEAK_DB) / 20) / np.abs(audio).max()
+        audio += self.rng.standard_normal(len(audio)) * 10 ** (self.rng.uniform(*NOISE_DB) / 20)
+        audio = (np.round(np.clip(audio, -1, 1) * 32767) / 32768).astype(np.float32)
+        shift_s = lead / SAMPLE_RATE_HZ - begin_s
+        return Clip(audio, text, utterance.words, utterance.starts_s + shift_s, utterance.ends_s + shift_s, voice)
+
+
+def fresh_clips(count: int, seed: int) -> list[Clip]:
+    """`count` clips of random recipes."""
+    maker = ClipMaker(seed)
+    return [maker.clip(maker.random_recipe()) for _ in range(count)]
+
+
+def sample_of(clip: Clip, name: str) -> dict:
+    """The clip's entry in the manifest; times in milliseconds."""
+    times = zip(clip.words, clip.starts_s, clip.ends_s, strict=True)
+    return {
+        "audio": name,
+        "transcript": clip.transcript,
+        "language": LANGUAGE,
+        "duration_s": round(clip.duration_s, 6),
+        "voice": clip.voice.name,
+        "words_per_minute": clip.voice.words_per_minute,
+        "alignments": [
+            {"text": word, "start_time_ms": round(1000 * start, 2), "end_time_ms": round(1000 * end, 2)}
+            for word, start, end in times
+        ],
+    }
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for the FLAC files and manifest.json.")] = DEMO / "clips",
+    seed: Annotated[int, typer.Option(help="Seed of the words, voices and noise.")] = CLIPS_SEED,
+) -> None:
+    """Write the ten clips and their manifest."""
+    out.mkdir(parents=True, exist_ok=True)
+    maker, samples = ClipMaker(seed), []
+    variants = len({name.split("+")[1] for name in UNSEEN_VOICES})
+    for number, recipe in enumerate(TEN):
+        # Walk over the variants, and over the accents with another stride, so that voices do not repeat.
+        accents = len(UNSEEN_VOICES) // variants
+        voice = UNSEEN_VOICES[number % variants * accents + (3 * number + number // variants) % accents]
+        clip = maker.clip(recipe, voice)
+        name = f"clip-{number + 1:02d}.flac"
+        soundfile.write(out / name, (clip.audio * 32768).astype(np.int16), SAMPLE_RATE_HZ, format="FLAC")
+        samples.append(sample_of(clip, name))
+    manifest = {"schema_version": 1, "samples": samples}
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,156 @@
+"""Synthetic speech whose word and phoneme times are known to the sample: espeak-ng, driven through ctypes.
+
+The library and its data come from the registry as `espeakng-loader`; no system package is needed. While it
+synthesises, espeak-ng reports events that carry sample positions: the start of each word and of each phoneme.
+A word ends where the next silence phoneme or the next word starts.
+"""
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+SAMPLE_RATE_HZ = 16_000
+
+# From espeak-ng's speak_lib.h.
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_PHONEME_EVENTS = 0x0001
+_EVENT_LIST_TERMINATED, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
+_POS_CHARACTER = 1
+_CHARS_UTF8 = 1
+_PARAMETER_RATE, _PARAMETER_PITCH, _PARAMETER_RANGE = 1, 3, 4
+
+
+class _EventId(ctypes.Union):
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _EventId),
+    ]
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How one utterance is spoken.
+
+    Attributes:
+        name: espeak-ng language and variant, such as `en-us+m3`.
+        words_per_minute: nominal speaking rate.
+        pitch: base pitch, 0 to 100 (espeak-ng's own scale).
+    """
+
+    name: str
+    words_per_minute: int
+    pitch: int
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One synthesised text.
+
+    Attributes:
+        audio: (samples,) float32 at 16 kHz, in [-1, 1].
+        words: the spoken words, in order.
+        starts_s, ends_s: (words,) float64, the times of each word in seconds.
+        phonemes: (name, start in seconds) of each phoneme; silences have a name that starts with `_`.
+    """
+
+    audio: np.ndarray
+    words: list[str]
+    starts_s: np.ndarray
+    ends_s: np.ndarray
+    phonemes: list[tuple[str, float]]
+
+
+class Synthesizer:
+    """espeak-ng in this process. The library keeps global state, so make one of these per process."""
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise RuntimeError("espeakng-loader is missing: uv sync --group demo") from error
+        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data_path = str(espeakng_loader.get_data_path()).encode()
+        self._native_rate_hz = self._library.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path, _INITIALIZE_PHONEME_EVENTS
+        )
+        if self._native_rate_hz <= 0:
+            raise RuntimeError(f"espeak_Initialize failed with {self._native_rate_hz} on {data_path!r}")
+        self._samples: list[np.ndarray] = []
+        self._events: list[tuple[int, int, int, str]] = []
+        self._callback = _CALLBACK(self._collect)  # kept alive: the library holds the pointer only
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def _collect(self, wav, sample_count, events) -> int:
+        """espeak-ng's callback: copy the samples and the events of one buffer."""
+        if wav and sample_count > 0:
+            self._samples.append(np.ctypeslib.as_array(wav, shape=(sample_count,)).copy())
+        index = 0
+        while events[index].type != _EVENT_LIST_TERMINATED:
+            event = events[index]
+            if event.type in (_EVENT_WORD, _EVENT_PHONEME):
+                name = event.id.string.decode(errors="replace") if event.type == _EVENT_PHONEME else ""
+                self._events.append((event.type, event.sample, event.text_position, name))
+            index += 1
+        return 0
+
+    def speak(self, words: list[str], text: str, voice: Voice) -> Utterance | None:
+        """Synthesise `text`, whose words are `words`, with `voice`.
+
+        Returns None where espeak-ng spoke two words as one ("of the") or split one in two, for then the word
+        times are not known.
+        """
+        self._samples, self._events = [], []
+        if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice.name!r}")
+        self._library.espeak_SetParameter(_PARAMETER_RATE, voice.words_per_minute, 0)
+        self._library.espeak_SetParameter(_PARAMETER_PITCH, voice.pitch, 0)
+        data = text.encode()
+        self._library.espeak_Synth(data, len(data) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
+        self._library.espeak_Synchronize()
+        return self._utterance(words, text)
+
+    def _utterance(self, words: list[str], text: str) -> Utterance | None:
+        """The collected buffers as an `Utterance`, or None where the words do not match the events."""
+        if not self._samples:
+            return None
+        positions, cursor = [], 0
+        for word in words:
+            cursor = text.index(word, cursor)
+            positions.append(cursor + 1)  # espeak-ng counts characters from 1
+            cursor += len(word)
+        spoken = [event for event in self._events if event[0] == _EVENT_WORD]
+        if [event[2] for event in spoken] != positions:
+            return None
+        native = np.concatenate(self._samples)
+        length_s = len(native) / self._native_rate_hz
+        starts_s = np.array([event[1] for event in spoken]) / self._native_rate_hz
+        phonemes = [
+            (name, sample / self._native_rate_hz) for kind, sample, _, name in self._events if kind == _EVENT_PHONEME
+        ]
+        silences_s = np.array([time for name, time in phonemes if name.startswith("_")] + [length_s])
+        nexts_s = np.append(starts_s[1:], length_s)
+        ends_s = np.array(
+            [
+                min([following, *silences_s[(silences_s > start) & (silences_s < following)][:1]])
+                for start, following in zip(starts_s, nexts_s, strict=True)
+            ]
+        )
+        if np.any(ends_s <= starts_s):
+            return None
+        audio = soxr.resample(native.astype(np.float32) / 32768.0, self._native_rate_hz, SAMPLE_RATE_HZ)
+        return Utterance(audio, words, starts_s, ends_s, phonemes)

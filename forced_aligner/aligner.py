@@ -1,0 +1,205 @@
+"""The chain: audio + transcript -> mel -> conv -> transformer -> embeddings -> decoder -> head -> word times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner import features, positions
+from forced_aligner.backends import Backend
+from forced_aligner.bundle import Bundle
+from forced_aligner.checkpoint import load_processor
+from forced_aligner.errors import UserError
+from forced_aligner.schemas import WordTime
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRProcessor
+
+SPLIT_ENCODER = ("audio_conv", "audio_transformer")
+MONOLITHIC_ENCODER = ("audio_encoder",)
+TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
+STAGES = ("mel", "audio_encoder", "embedding", "decoder", "head")
+
+# (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
+Mask = Callable[[int, int, int], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Word times of one clip, and how long each stage took."""
+
+    words: list[WordTime]
+    duration_s: float
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def latency_ms(self) -> float:
+        """Wall time of the whole chain."""
+        return sum(self.stage_ms.values())
+
+
+def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | None) -> list[str]:
+    """The words of a transcript, as the checkpoint's own processor splits them.
+
+    Raises:
+        UserError: a language that is not served or needs an extra package, or a transcript without words.
+    """
+    from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
+
+    name = LANGUAGE_CODE_TO_NAME.get((language or "").lower(), (language or "").capitalize())
+    if language is not None and name not in FORCED_ALIGNER_LANGUAGES:
+        codes = {name: code for code, name in LANGUAGE_CODE_TO_NAME.items()}
+        served = ", ".join(f"{name} ({codes[name]})" for name in sorted(FORCED_ALIGNER_LANGUAGES))
+        raise UserError(f"language {language!r} is not served; expected one of {served}")
+    try:
+        words = processor.split_words_for_alignment(transcript, name or None)
+    except ImportError:
+        raise UserError(f"{name} needs an extra package: uv sync --extra {name.lower()}") from None
+    if not words:
+        raise UserError(f"the transcript {transcript!r} has no words to align")
+    return words
+
+
+class Aligner:
+    """A converted model, ready to align many clips."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, mask: Mask = positions.window_mask) -> None:
+        """Choose the encoder and load the processor.
+
+        Args:
+            bundle: the converted folder.
+            backend: who executes its packages.
+            mask: makes the audio transformer's mask; another than the default is for measuring what it is worth.
+
+        Raises:
+            UserError: a component is missing.
+        """
+        for key in TEXT_COMPONENTS:
+            bundle.record(key)
+        # The split encoder wherever it is there: the monolithic one does not attend across chunks.
+        self.monolithic = not all(key in bundle.metadata.components for key in SPLIT_ENCODER)
+        for key in (
+            MONOLITHIC_ENCODER if self.monolithic and "audio_encoder" in bundle.metadata.components else SPLIT_ENCODER
+        ):
+            bundle.record(key)
+        self.metadata = bundle.metadata
+        self.processor = load_processor(bundle.folder)
+        self._backend = backend
+        self._mask = mask
+        self._decoder_functions = {
+            length: name for name, length in bundle.record("decoder_prefill").functions.items() if length is not None
+        }
+
+    def align(self, samples: NDArray[np.float32], transcript: str, language: str | None = None) -> Alignment:
+        """Align `transcript` with (samples,) of 16 kHz mono audio.
+
+        Raises:
+            UserError: no words, a language that is not served, or a prompt longer than every converted decoder.
+        """
+        words = split_words(self.processor, transcript, language)
+        clock = _Clock()
+        mel = features.log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
+        clock.lap("mel")
+        input_ids = self._prompt(words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
+        length = positions.choose_length(input_ids.size, sorted(self._decoder_functions))
+        audio = self._encode(mel)  # (tokens, hidden)
+        clock.lap("audio_encoder")
+        hidden = self._predict("embedding", input_ids=input_ids[None])  # (1, n, hidden)
+        hidden[0, input_ids == self.metadata.token_ids.audio_pad] = audio
+        clock.lap("embedding")
+        decoded = self._decode(hidden, length)  # (1, length, hidden)
+        clock.lap("decoder")
+        marks = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
+        logits = self._predict("lm_head", hidden_states=decoded[:, marks])  # (1, 2 * words, classes)
+        times = self._word_times(logits, words)
+        clock.lap("head")
+        return Alignment(times, samples.size / features.SAMPLE_RATE_HZ, clock.laps)
+
+    def _predict(self, component: str, function: str = "main", **inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The only output of a component."""
+        (output,) = self._backend.predict(component, function, inputs).values()
+        return output
+
+    def _prompt(self, words: list[str], audio_tokens: int) -> NDArray[np.int32]:
+        """The token ids of the processor's own prompt, with one audio pad for each audio token."""
+        content = [{"type": "audio", "audio": ""}, *({"type": "text", "text": word} for word in words)]
+        text = self.processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        pad = self.processor.audio_token
+        ids = self.processor.tokenizer(text.replace(pad, pad * audio_tokens, 1), add_special_tokens=False).input_ids
+        return np.array(ids, dtype=np.int32)
+
+    def _encode(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(bins, frames) -> (audio tokens, hidden)."""
+        dimensions = self.metadata.dimensions
+        component = "audio_encoder" if self.monolithic else "audio_conv"
+        parts = [
+            self._predict(component, mel_input=chunk)[0] for chunk in features.chunks(mel, dimensions.chunk_frames)
+        ]
+        tokens = np.concatenate(parts)[: dimensions.audio_tokens(mel.shape[1])]
+        return tokens if self.monolithic else self._transform(tokens)
+
+    def _transform(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the audio transformer over groups of whole windows: (n, audio_hidden) -> (n, hidden)."""
+        frames, window = self.metadata.audio_frames, self.metadata.dimensions.window_tokens
+        step = positions.frames_per_call(frames, window)
+        groups = []
+        for start in range(0, len(tokens), step):
+            group = tokens[start : start + step]
+            padded = np.pad(group, ((0, frames - len(group)), (0, 0)))[None]
+            mask = self._mask(len(group), frames, window)
+            groups.append(self._predict("audio_transformer", features=padded, attention_mask=mask)[0, : len(group)])
+        return np.concatenate(groups)
+
+    def _decode(self, hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """Zero-pad on the right, which a causal decoder cannot see, and run the function of `length`."""
+        dimensions = self.metadata.dimensions
+        cos, sin = positions.rotary(length, dimensions.head_dim, dimensions.rope_theta)
+        padded = np.pad(hidden, ((0, 0), (0, length - hidden.shape[1]), (0, 0)))
+        return self._predict(
+            "decoder_prefill",
+            self._decoder_functions[length],
+            hidden_states=padded,
+            position_cos=cos,
+            position_sin=sin,
+        )
+
+    def _word_times(self, logits: NDArray[np.float32], words: list[str]) -> list[WordTime]:
+        """Classes to times and monotonic repair, by the processor; it sees the timestamp rows only."""
+        import torch
+
+        timestamp = self.metadata.token_ids.timestamp
+        (items,) = self.processor.decode_forced_alignment(
+            torch.from_numpy(logits),
+            torch.full(logits.shape[:2], timestamp),
+            [words],
+            timestamp,
+            self.metadata.timestamp_segment_ms,
+        )
+        return [word_time(item) for item in items]
+
+
+def word_time(item: dict[str, Any]) -> WordTime:
+    """A word as the processor returns it (seconds) -> a record (milliseconds)."""
+    return WordTime(
+        text=item["text"],
+        start_time_ms=round(item["start_time"] * 1000),
+        end_time_ms=round(item["end_time"] * 1000),
+    )
+
+
+class _Clock:
+    """Wall time between laps, in ms."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage] = (now - self._last) * 1000
+        self._last = now

@@ -1,0 +1,55 @@
+"""What the command-line shells share: results on stdout, progress on stderr, errors in one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from forced_aligner.errors import UserError
+
+if TYPE_CHECKING:
+    import typer
+
+EXIT_THRESHOLD_MISSED = 1
+EXIT_BAD_INPUT = 2
+
+
+def log(message: str) -> None:
+    """Print one line of progress to stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def quiet_libraries() -> None:
+    """Silence library chatter; must run before torch, transformers and coremltools are imported.
+
+    Their warnings concern versions that this project pins and platforms that it checks itself.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("coremltools").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore")
+
+
+def parse_ints(option: str, text: str) -> tuple[int, ...]:
+    """Comma-separated positive whole numbers.
+
+    Raises:
+        UserError: `text` holds something else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"{option} takes comma-separated whole numbers such as 256,512, not {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def run(app: typer.Typer) -> None:
+    """Run a Typer app; a `UserError` becomes one sentence on stderr and exit code 2."""
+    quiet_libraries()
+    try:
+        app()
+    except UserError as error:
+        log(f"error: {error}")
+        sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,284 @@
+"""Conversion: trace a wrapper, `ct.convert` it, join its functions, describe and save the package."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import coremltools as ct
+import numpy as np
+import torch
+from coremltools.libmilstoragepython import _BlobStorageWriter
+from coremltools.proto import MIL_pb2, Model_pb2
+from numpy.typing import NDArray
+from torch import nn
+
+from forced_aligner import bundle, checkpoint
+from forced_aligner.console import log
+from forced_aligner.errors import UserError
+from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
+from forced_aligner.paths import METADATA_FILE
+from forced_aligner.schemas import BundleMetadata, ComponentRecord, Precision, read_json, write_json
+from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes, TensorSpec
+
+DEFAULT_LENGTHS = (256, 512, 1024, 2048)
+MAIN = "main"  # the only function of a package that is not converted by length
+TRACE_SEQUENCE = 8  # tokens that a flexible axis is traced with
+IOS17_LENGTH = 1024  # iOS 17 has no multifunction packages: one decoder length
+AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
+LICENSE = "Apache-2.0"
+
+# With --no-optimize no optimisation pass runs. FP16 still needs the pass that casts to it and the one that folds
+# the cast of a weight into the weight; both are about the precision asked for, not about speed.
+FP16_PASSES = ["common::dedup_op_and_var_names", "common::add_fp16_cast", "common::update_output_dtypes"]
+FP16_FOLD_PASSES = ["common::const_elimination", "common::dead_code_elimination"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `convert-coreml.py` was asked for."""
+
+    components: tuple[str, ...]
+    decoder_lengths: tuple[int, ...] = DEFAULT_LENGTHS
+    audio_frames: int = 256
+    precision: Literal["mixed", "float32", "float16"] = "mixed"
+    deployment_target: Literal["iOS17", "iOS18"] = "iOS18"
+    ane: bool = True
+    optimize: bool = True
+    force: bool = False
+
+    def component_precision(self, component: Component) -> Precision:
+        """The precision of one component."""
+        return component.mixed_precision if self.precision == "mixed" else self.precision
+
+    def validate(self) -> None:
+        """Check what can be checked without the model.
+
+        Raises:
+            UserError: an unknown component, or a length or a target that cannot be converted.
+        """
+        for key in self.components:
+            if key not in COMPONENTS:
+                raise UserError(f"no component {key!r}; expected some of {', '.join(COMPONENTS)}")
+        if not self.components:
+            raise UserError(f"no component to convert; expected some of {', '.join(COMPONENTS)}")
+        for length in self.decoder_lengths:
+            if length < LENGTH_STEP or length % LENGTH_STEP:
+                raise UserError(f"decoder length {length} is not a positive multiple of {LENGTH_STEP}")
+        if self.deployment_target == "iOS17" and len(self.decoder_lengths) != 1:
+            raise UserError(
+                "iOS17 has no multifunction packages: give one decoder length, or --deployment-target iOS18"
+            )
+
+
+def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
+    """Convert `found` into `output_dir`, which is complete afterwards or as it was before.
+
+    A folder that was made from the same checkpoint with the same options is left alone.
+
+    Raises:
+        UserError: options that do not fit, a checkpoint that cannot be loaded, or a folder that cannot be written.
+    """
+    options.validate()
+    config = checkpoint.load_config(found)
+    dimensions = checkpoint.dimensions(config)
+    if options.audio_frames < dimensions.window_tokens:
+        raise UserError(f"--audio-frames {options.audio_frames} is less than one window of {dimensions.window_tokens}")
+    processor = checkpoint.load_processor(found.folder)
+    wanted = BundleMetadata(
+        model_id=found.model_id,
+        checkpoint_fingerprint=found.fingerprint(),
+        dimensions=dimensions,
+        token_ids=checkpoint.token_ids(processor, config),
+        timestamp_segment_ms=processor.timestamp_segment_time,
+        audio_frames=options.audio_frames,
+        decoder_lengths=sorted(options.decoder_lengths),
+        precision=options.precision,
+        deployment_target=options.deployment_target,
+        compute_units="ALL" if options.ane else "CPU_AND_GPU",
+        optimized=options.optimize,
+        components={},
+        tool_versions={name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")},
+    )
+    if not options.force and (done := _already_done(wanted, options, output_dir)):
+        log(f"{output_dir} holds this conversion already; --force makes it anew")
+        return done
+    with bundle.writing(output_dir, replace=options.force) as folder:
+        model = checkpoint.load_model(found)
+        processor.save_pretrained(folder)
+        components = {}
+        for number, key in enumerate(options.components, 1):
+            started = time.perf_counter()
+            components[key] = _convert_component(COMPONENTS[key], model, wanted, options, folder)
+            record = components[key]
+            log(
+                f"[{number}/{len(options.components)}] {record.package}  {record.precision}  "
+                f"{record.size_bytes / 1e6:.1f} MB  {time.perf_counter() - started:.1f} s"
+            )
+        metadata = wanted.model_copy(update={"components": components})
+        write_json(metadata, folder / METADATA_FILE)
+    return metadata
+
+
+def _already_done(wanted: BundleMetadata, options: Options, output_dir: Path) -> BundleMetadata | None:
+    """The metadata in `output_dir` if it is of the same conversion."""
+    if not (output_dir / METADATA_FILE).is_file():
+        return None
+    found = read_json(BundleMetadata, output_dir / METADATA_FILE, "give --force to replace it")
+    same = wanted.model_copy(update={"components": found.components}) == found
+    return found if same and found.components.keys() == set(options.components) else None
+
+
+def _convert_component(
+    component: Component, model: nn.Module, metadata: BundleMetadata, options: Options, folder: Path
+) -> ComponentRecord:
+    precision = options.component_precision(component)
+    lengths = {MAIN: metadata.decoder_lengths[-1]}
+    if component.by_length and options.deployment_target != "iOS17":
+        lengths = {function_name(length): length for length in metadata.decoder_lengths}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        converted = {}
+        for name, length in lengths.items():
+            sizes = Sizes(metadata.dimensions, options.audio_frames, length)
+            package = Path(scratch) / f"{name}.mlpackage"
+            _trace_and_convert(component, model, sizes, precision, options).save(str(package))
+            converted[name] = package
+        package = folder / component.package
+        _save(component, converted, precision, metadata, package)
+    return ComponentRecord(
+        package=component.package,
+        precision=precision,
+        functions={name: length if component.by_length else None for name, length in lengths.items()},
+        size_bytes=bundle.package_size(package),
+        sha256=bundle.package_digest(package),
+    )
+
+
+def function_name(length: int) -> str:
+    """The name of the decoder's function for one sequence length."""
+    return f"length_{length}"
+
+
+def _trace_and_convert(
+    component: Component, model: nn.Module, sizes: Sizes, precision: Precision, options: Options
+) -> ct.models.MLModel:
+    wrapper = component.wrapper(model).eval()
+    examples = tuple(_example(spec, sizes) for spec in component.inputs)
+    pipeline = ct.PassPipeline.DEFAULT if options.optimize else _unoptimized(precision)
+    # coremltools and torch print progress bars and notes about pinned versions here; errors are exceptions.
+    with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
+        traced = torch.jit.trace(wrapper, examples, check_trace=False)
+        return ct.convert(
+            traced,
+            convert_to="mlprogram",
+            inputs=[_tensor_type(spec, sizes) for spec in component.inputs],
+            outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in component.outputs],
+            minimum_deployment_target=getattr(ct.target, options.deployment_target),
+            compute_precision=getattr(ct.precision, precision.upper()),
+            pass_pipeline=pipeline,
+            skip_model_load=True,
+        )
+
+
+def _unoptimized(precision: Precision) -> ct.PassPipeline:
+    passes = [*FP16_PASSES, *FP16_FOLD_PASSES] if precision == "float16" else []
+    return ct.PassPipeline(pass_names=passes, pipeline_name="unoptimized")
+
+
+def _example(spec: TensorSpec, sizes: Sizes) -> torch.Tensor:
+    shape = [size or TRACE_SEQUENCE for size in sizes.resolve(spec)]
+    return torch.zeros(shape, dtype=spec.dtype)
+
+
+def _tensor_type(spec: TensorSpec, sizes: Sizes) -> ct.TensorType:
+    flexible = ct.RangeDim(1, sizes.length, default=TRACE_SEQUENCE)
+    shape = [flexible if size is None else size for size in sizes.resolve(spec)]
+    return ct.TensorType(name=spec.name, shape=shape, dtype=np.int32 if spec.dtype == torch.int32 else np.float32)
+
+
+def _save(
+    component: Component, converted: dict[str, Path], precision: Precision, metadata: BundleMetadata, target: Path
+) -> None:
+    """Describe the package, join its functions if there are several, and save it."""
+    specs = {name: ct.utils.load_spec(str(package)) for name, package in converted.items()}
+    weights = {name: package / "Data/com.apple.CoreML/weights" for name, package in converted.items()}
+    if list(specs) == [MAIN]:
+        spec, weights_dir = specs[MAIN], weights[MAIN]
+        _describe_features(component, spec.description.input, spec.description.output)
+    else:
+        weights_dir = target.parent / "joined-weights"
+        spec = _join(specs, weights, weights_dir)
+        for function in spec.description.functions:
+            _describe_features(component, function.input, function.output)
+    text = spec.description.metadata
+    text.author, text.license, text.versionString = AUTHOR, LICENSE, version_string()
+    text.shortDescription = component.description
+    text.userDefined.update(
+        {
+            "source_checkpoint": metadata.model_id,
+            "checkpoint_fingerprint": metadata.checkpoint_fingerprint,
+            "precision": precision,
+            **{f"{name}_version": number for name, number in metadata.tool_versions.items()},
+        }
+    )
+    ct.utils.save_spec(spec, str(target), weights_dir=str(weights_dir))
+    shutil.rmtree(target.parent / "joined-weights", ignore_errors=True)
+
+
+def version_string() -> str:
+    """The version of this project, from its pyproject.toml."""
+    import tomllib
+
+    pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    return str(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def _describe_features(component: Component, inputs: Any, outputs: Any) -> None:
+    texts = {spec.name: spec.description for spec in (*component.inputs, *component.outputs)}
+    for feature in (*inputs, *outputs):
+        feature.shortDescription = texts[feature.name]
+
+
+def _join(specs: dict[str, Model_pb2.Model], weights: dict[str, Path], target: Path) -> Model_pb2.Model:
+    """One multifunction spec of several specs; a weight that occurs in several is written once.
+
+    `ct.utils.save_multifunction` does the same with every function's weights in memory at once. Here the weights
+    are mapped, and one at a time is copied from file to file.
+    """
+    target.mkdir()
+    writer = _BlobStorageWriter(str(target / "weight.bin"))
+    offsets: dict[tuple[int, str], int] = {}
+    joined = Model_pb2.Model()
+    joined.specificationVersion = max(spec.specificationVersion for spec in specs.values())
+    joined.mlProgram.version = next(iter(specs.values())).mlProgram.version
+    for name, spec in specs.items():
+        function = joined.mlProgram.functions[name]
+        function.CopyFrom(spec.mlProgram.functions[MAIN])
+        source = WeightFile(weights[name] / "weight.bin")
+        for constant, value in file_values(function):
+            data = source.raw(value.blobFileValue.offset, constant)
+            key = (tensor_type(value.type)[0], hashlib.sha256(data.data).hexdigest())
+            if key not in offsets:
+                offsets[key] = _WRITERS[key[0]](writer, data)
+            value.blobFileValue.offset = offsets[key]
+        description = joined.description.functions.add(name=name)
+        description.input.extend(spec.description.input)
+        description.output.extend(spec.description.output)
+    joined.description.defaultFunctionName = next(iter(specs))
+    return joined
+
+
+_WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
+    MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),
+    MIL_pb2.FLOAT32: lambda writer, data: writer.write_float_data(data.view(np.float32)),
+    MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
+}

@@ -1,0 +1,328 @@
+"""The ops of the MIL runtime: one table, op name -> one small PyTorch function.
+
+Names and arguments are those of coremltools' op definitions. An FP16 argument reaches a function as float32,
+and the result is rounded to the type that the program declares: so every FP16 op rounds, and overflows, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from forced_aligner.errors import UserError
+
+Number = float | int | Tensor
+
+_CAST_TYPES = {
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "uint8": torch.uint8,
+    "uint16": torch.uint16,
+    "bool": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Op:
+    """A function of the table. `moves`: it only moves values, so FP16 passes through unconverted."""
+
+    function: Callable[..., Any]
+    moves: bool
+
+    def __call__(self, **arguments: Any) -> Any:
+        if not self.moves:
+            arguments = {key: _widen(argument) for key, argument in arguments.items()}
+        return self.function(**arguments)
+
+
+def _widen(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_widen(item) for item in argument]
+    return argument.float() if isinstance(argument, Tensor) and argument.dtype == torch.float16 else argument
+
+
+TABLE: dict[str, Op] = {}
+
+
+def op(function: Callable[..., Any] | None = None, *, moves: bool = False) -> Callable[..., Any]:
+    """Register a function under its own name, less a trailing underscore; a second of a name is refused."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__.rstrip("_")
+        if name in TABLE:
+            raise ValueError(f"op {name} is registered twice")
+        TABLE[name] = Op(function, moves)
+        return function
+
+    return register if function is None else register(function)
+
+
+def lookup(name: str, output: str) -> Op:
+    """The op `name`.
+
+    Raises:
+        UserError: it is not in the table; `output` tells which op of the program it is.
+    """
+    if name not in TABLE:
+        raise UserError(f"the MIL runtime has no op {name} (it makes {output}): add it to forced_aligner/mil/ops.py")
+    return TABLE[name]
+
+
+def _ints(values: Tensor) -> list[int]:
+    return [int(value) for value in values.tolist()]
+
+
+def _tensor(value: Number, like: Number) -> Tensor:
+    """`value` as a tensor of the kind of `like`."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=getattr(like, "dtype", None))
+
+
+# --- element by element --------------------------------------------------------------------------------------
+
+
+@op
+def add(x: Number, y: Number) -> Number:
+    return x + y
+
+
+@op
+def sub(x: Number, y: Number) -> Number:
+    return x - y
+
+
+@op
+def mul(x: Number, y: Number) -> Number:
+    return x * y
+
+
+@op
+def real_div(x: Number, y: Number) -> Number:
+    return x / y
+
+
+@op
+def floor_div(x: Number, y: Number) -> Number:
+    return x // y
+
+
+@op
+def maximum(x: Number, y: Number) -> Tensor:
+    return torch.maximum(_tensor(x, y), _tensor(y, x))
+
+
+@op
+def pow_(x: Tensor, y: Number) -> Tensor:
+    return torch.pow(x, y)
+
+
+@op
+def abs_(x: Tensor) -> Tensor:
+    return x.abs()
+
+
+@op
+def rsqrt(x: Tensor, epsilon: float = 1e-12) -> Tensor:
+    return torch.rsqrt(x + epsilon)
+
+
+@op
+def clip(x: Tensor, alpha: float, beta: float) -> Tensor:
+    return x.clamp(alpha, beta)
+
+
+@op
+def greater_equal(x: Number, y: Number) -> Tensor:
+    return _tensor(x, y) >= y
+
+
+@op
+def sigmoid(x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+@op
+def silu(x: Tensor) -> Tensor:
+    return F.silu(x)
+
+
+@op
+def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
+    if mode != "EXACT":
+        raise UserError(f"the MIL runtime has no gelu of mode {mode}, only EXACT")
+    return F.gelu(x)
+
+
+@op(moves=True)
+def select(cond: Tensor, a: Number, b: Number) -> Tensor:
+    return torch.where(cond, a, b)
+
+
+@op(moves=True)
+def cast(x: Number, dtype: str) -> Number:
+    return _tensor(x, x).to(_CAST_TYPES[dtype])
+
+
+# --- along axes ----------------------------------------------------------------------------------------------
+
+
+@op
+def reduce_mean(x: Tensor, axes: Tensor, keep_dims: bool = False) -> Tensor:
+    return x.mean(_ints(axes), keepdim=keep_dims)
+
+
+@op
+def reduce_max(x: Tensor, axes: Tensor, keep_dims: bool = False) -> Tensor:
+    return x.amax(_ints(axes), keepdim=keep_dims)
+
+
+@op
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    return x.softmax(axis)
+
+
+@op
+def layer_norm(
+    x: Tensor, axes: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
+) -> Tensor:
+    return F.layer_norm(x, [x.shape[axis] for axis in _ints(axes)], gamma, beta, epsilon)
+
+
+# --- products ------------------------------------------------------------------------------------------------
+
+
+@op
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.linear(x, weight, bias)
+
+
+@op
+def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
+    return torch.matmul(x.mT if transpose_x else x, y.mT if transpose_y else y)
+
+
+@op
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    strides: Tensor,
+    pad_type: str,
+    pad: Tensor,
+    dilations: Tensor,
+    groups: int,
+    bias: Tensor | None = None,
+) -> Tensor:
+    before, after = _ints(pad)[::2], _ints(pad)[1::2]
+    if pad_type not in ("custom", "valid") or before != after or x.dim() != 4:
+        raise UserError(f"the MIL runtime has no conv of pad_type {pad_type}, pad {_ints(pad)}, rank {x.dim()}")
+    padding = before if pad_type == "custom" else 0
+    return F.conv2d(x, weight, bias, _ints(strides), padding, _ints(dilations), groups)
+
+
+# --- moving values -------------------------------------------------------------------------------------------
+
+
+@op(moves=True)
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+@op(moves=True)
+def reshape(x: Tensor, shape: Tensor) -> Tensor:
+    if 0 in shape:
+        raise UserError(f"the MIL runtime has no reshape with 0 as a size: {_ints(shape)}")
+    return x.reshape(_ints(shape))
+
+
+@op(moves=True)
+def transpose(x: Tensor, perm: Tensor) -> Tensor:
+    return x.permute(_ints(perm))
+
+
+@op(moves=True)
+def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
+    for axis in sorted(axis % (x.dim() + len(axes)) for axis in _ints(axes)):
+        x = x.unsqueeze(axis)
+    return x
+
+
+@op(moves=True)
+def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(_ints(axes))
+
+
+@op(moves=True)
+def concat(values: Sequence[Tensor], axis: int, interleave: bool = False) -> Tensor:
+    if interleave:
+        raise UserError("the MIL runtime has no interleaved concat")
+    if not any(value.dim() for value in values if isinstance(value, Tensor)):  # shapes are joined from scalars
+        return torch.tensor([int(value) for value in values], dtype=torch.int32)
+    return torch.cat(list(values), axis)
+
+
+@op(moves=True)
+def slice_by_index(
+    x: Tensor,
+    begin: Tensor,
+    end: Tensor,
+    stride: Tensor | None = None,
+    begin_mask: Tensor | None = None,
+    end_mask: Tensor | None = None,
+    squeeze_mask: Tensor | None = None,
+) -> Tensor:
+    def flag(mask: Tensor | None, axis: int) -> bool:
+        return mask is not None and bool(mask[axis])
+
+    index: list[int | slice] = []
+    for axis, (first, last) in enumerate(zip(_ints(begin), _ints(end), strict=True)):
+        step = 1 if stride is None else int(stride[axis])
+        if flag(squeeze_mask, axis):
+            index.append(first)
+            continue
+        if step < 1:
+            raise UserError("the MIL runtime has no slice_by_index of a negative stride")
+        start, stop = None if flag(begin_mask, axis) else first, None if flag(end_mask, axis) else last
+        index.append(slice(start, stop, step))
+    return x[tuple(index)]
+
+
+@op(moves=True)
+def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Tensor | None = None) -> list[Tensor]:
+    if split_sizes is not None:
+        return list(x.split(_ints(split_sizes), axis))
+    return list(x.chunk(int(num_splits or 1), axis))
+
+
+@op(moves=True)
+def gather(x: Tensor, indices: Number, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
+    if batch_dims:
+        raise UserError("the MIL runtime has no gather with batch_dims")
+    index = _tensor(indices, 0).long()
+    size = x.shape[axis]
+    index = torch.where(index < 0, index + size, index)
+    if bool((index < 0).any()) or bool((index >= size).any()):
+        raise UserError(f"gather: index {int(index.max())} is outside of {size} entries")
+    taken = x.index_select(axis, index.flatten())
+    return taken.reshape(x.shape[:axis] + index.shape + x.shape[axis % x.dim() + 1 :])
+
+
+@op(moves=True)
+def range_1d(start: float, end: float, step: float) -> Tensor:
+    return torch.arange(start, end, step)
+
+
+@op(moves=True)
+def tile(x: Tensor, reps: Tensor) -> Tensor:
+    return x.repeat(_ints(reps))
+
+
+@op(moves=True)
+def shape_(x: Tensor) -> Tensor:
+    return torch.tensor(x.shape, dtype=torch.int32)

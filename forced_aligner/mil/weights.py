@@ -1,0 +1,118 @@
+"""The weight file of a saved package, mapped into memory: nothing is copied until an op reads it.
+
+Layout (MILBlob's StorageFormat.hpp, from the sources of coremltools): a header of 64 bytes, then for each blob a
+record of 64 bytes and its data. A MIL constant refers to the offset of its record.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from coremltools.optimize._utils import restore_elements_from_packed_bits
+from coremltools.proto import MIL_pb2
+from numpy.typing import NDArray
+
+from forced_aligner.errors import UserError
+
+BLOB_RECORD = struct.Struct("<IIQQQ")  # sentinel, storage type, data bytes, data offset, padding bits
+BLOB_SENTINEL = 0xDEADBEEF
+
+_WHOLE_BYTES: dict[int, type[np.generic]] = {
+    MIL_pb2.BOOL: np.bool_,
+    MIL_pb2.FLOAT16: np.float16,
+    MIL_pb2.FLOAT32: np.float32,
+    MIL_pb2.INT8: np.int8,
+    MIL_pb2.INT16: np.int16,
+    MIL_pb2.INT32: np.int32,
+    MIL_pb2.INT64: np.int64,
+    MIL_pb2.UINT8: np.uint8,
+    MIL_pb2.UINT16: np.uint16,
+    MIL_pb2.UINT32: np.uint32,
+}
+_SUB_BYTE: dict[int, tuple[int, bool]] = {  # bits, signed
+    MIL_pb2.UINT1: (1, False),
+    MIL_pb2.UINT2: (2, False),
+    MIL_pb2.UINT3: (3, False),
+    MIL_pb2.UINT4: (4, False),
+    MIL_pb2.UINT6: (6, False),
+    MIL_pb2.INT4: (4, True),
+}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Where one constant lies in the file."""
+
+    offset: int
+    size_bytes: int
+
+
+class WeightFile:
+    """A read-only mapping of `weight.bin`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        except (OSError, ValueError) as error:
+            raise UserError(f"no usable weights at {path} ({error}): convert the model again") from None
+
+    def raw(self, record_offset: int, name: str) -> NDArray[np.uint8]:
+        """The bytes of the blob whose record is at `record_offset`; `name` is the constant's, for the error.
+
+        Raises:
+            UserError: the file is too short or there is no record at this place.
+        """
+        end = record_offset + BLOB_RECORD.size
+        if end <= self._bytes.size:
+            sentinel, _, size_bytes, offset, _ = BLOB_RECORD.unpack(self._bytes[record_offset:end].tobytes())
+            if sentinel == BLOB_SENTINEL and offset + size_bytes <= self._bytes.size:
+                return self._bytes[offset : offset + size_bytes]
+        raise UserError(
+            f"the weights of {name} are missing from {self.path} (damaged or cut off at {self._bytes.size} bytes): "
+            "convert the model again"
+        )
+
+    def read(self, value: MIL_pb2.Value, name: str) -> NDArray[Any]:
+        """The array of a constant that is stored in this file; a view wherever its type is of whole bytes.
+
+        Raises:
+            UserError: missing or cut off, or of another size than its shape says.
+        """
+        dtype, shape = tensor_type(value.type)
+        data = self.raw(value.blobFileValue.offset, name)
+        return decode(data, dtype, shape, name)
+
+
+def decode(data: NDArray[np.uint8], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """Bytes as an array of MIL type `dtype`; sub-byte types are unpacked to one byte an element."""
+    count = int(np.prod(shape, dtype=np.int64))
+    bits = _SUB_BYTE[dtype][0] if dtype in _SUB_BYTE else np.dtype(_WHOLE_BYTES[dtype]).itemsize * 8
+    if data.size != -(-count * bits // 8):
+        raise UserError(
+            f"the weights of {name} hold {data.size} bytes, but its shape {list(shape)} needs {bits} bits each"
+        )
+    if dtype in _SUB_BYTE:
+        return restore_elements_from_packed_bits(data, bits, count, _SUB_BYTE[dtype][1]).reshape(shape)
+    return data.view(_WHOLE_BYTES[dtype]).reshape(shape)
+
+
+def tensor_type(value_type: MIL_pb2.ValueType) -> tuple[int, tuple[int, ...]]:
+    """MIL data type and shape of a tensor type whose sizes are known."""
+    tensor = value_type.tensorType
+    return tensor.dataType, tuple(dimension.constant.size for dimension in tensor.dimensions)
+
+
+def file_values(function: MIL_pb2.Function) -> Iterator[tuple[str, MIL_pb2.Value]]:
+    """Every constant of a function that lies in the weight file, with the name of its op's output."""
+    for block in function.block_specializations.values():
+        for operation in block.operations:
+            bound = [binding.value for argument in operation.inputs.values() for binding in argument.arguments]
+            for value in [*operation.attributes.values(), *bound]:
+                if value.WhichOneof("value") == "blobFileValue":
+                    yield operation.outputs[0].name, value

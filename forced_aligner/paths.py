@@ -1,0 +1,13 @@
+"""File names, and where the commands leave things; no heavy imports, so that `--help` is quick."""
+
+from pathlib import Path
+
+METADATA_FILE = "metadata.json"
+REFERENCE_FILE = "pytorch_reference.json"
+PARITY_FILE = "parity.json"
+MANIFEST_FILE = "manifest.json"
+
+DEFAULT_BUNDLE = Path("build/forced-aligner")
+DEFAULT_REFERENCE = Path("build") / REFERENCE_FILE
+DEFAULT_DEMO = Path("build/demo")
+DEMO_FOLDER = Path(__file__).resolve().parents[1] / "demo"

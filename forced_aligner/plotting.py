@@ -1,0 +1,64 @@
+"""A picture of an alignment: the mel spectrogram with the word spans of every side above it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from forced_aligner import features
+from forced_aligner.errors import UserError
+from forced_aligner.schemas import WordTime
+
+COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
+MEL_BINS = 128
+INCHES_PER_S = 2.0
+
+
+def plot_alignment(samples: NDArray[np.float32], sides: dict[str, list[WordTime]], title: str, path: Path) -> None:
+    """Draw (samples,) of 16 kHz audio and the words of each side into a PNG at `path`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    duration_s = samples.size / features.SAMPLE_RATE_HZ
+    figure, (lanes, mel_axes) = plt.subplots(
+        2,
+        1,
+        sharex=True,
+        figsize=(min(max(8.0, duration_s * INCHES_PER_S), 40.0), 1.4 + 0.5 * len(sides) + 2.0),
+        height_ratios=(0.5 * len(sides), 2.0),
+        layout="constrained",
+    )
+    for row, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
+        _draw_lane(lanes, words, row, color)
+    lanes.set(yticks=range(len(sides)), yticklabels=list(sides), ylim=(len(sides) - 0.5, -0.5), title=title)
+    lanes.tick_params(length=0)
+    lanes.spines[:].set_visible(False)
+    mel = features.log_mel(samples, MEL_BINS)
+    extent = (0.0, mel.shape[1] / 100, 0.0, float(MEL_BINS))
+    mel_axes.imshow(mel, origin="lower", aspect="auto", extent=extent, cmap="magma")
+    for word in next(iter(sides.values())):
+        for time_ms in (word.start_time_ms, word.end_time_ms):
+            mel_axes.axvline(time_ms / 1000, color="white", linewidth=0.7, alpha=0.8)
+    mel_axes.set(xlabel="time (s)", ylabel="mel bin", xlim=(0, duration_s))
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+    finally:
+        plt.close(figure)
+
+
+def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str) -> None:
+    for word in words:
+        start_s, end_s = word.start_time_ms / 1000, word.end_time_ms / 1000
+        axes.barh(row, end_s - start_s, left=start_s, height=0.8, color=color, alpha=0.25, edgecolor=color)
+        axes.text((start_s + end_s) / 2, row, word.text, ha="center", va="center", fontsize=8, clip_on=True)

@@ -1,0 +1,98 @@
+"""The PyTorch side: the checkpoint's own model and processor, which no code of the conversion touches."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forced_aligner import checkpoint, features
+from forced_aligner.aligner import split_words, word_time
+from forced_aligner.console import log
+from forced_aligner.schemas import (
+    Clip,
+    Reference,
+    ReferenceEnvironment,
+    ReferenceSample,
+    WordTime,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRForTokenClassification, Qwen3ASRProcessor
+
+
+def align(
+    model: Qwen3ASRForTokenClassification,
+    processor: Qwen3ASRProcessor,
+    samples: NDArray[np.float32],
+    transcript: str,
+    language: str | None,
+) -> list[WordTime]:
+    """Word times of (samples,) of 16 kHz mono audio, by `Qwen3ASRForTokenClassification` and its processor.
+
+    Raises:
+        UserError: no words, or a language that is not served.
+    """
+    split_words(processor, transcript, language)  # for its one-sentence errors
+    inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)
+    with torch.inference_mode():
+        logits = model(**inputs).logits
+    (items,) = processor.decode_forced_alignment(
+        logits, inputs["input_ids"], word_lists, model.config.timestamp_token_id
+    )
+    return [word_time(item) for item in items]
+
+
+def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path) -> Reference:
+    """Align every clip in float32 and write the reference to `output`.
+
+    Raises:
+        UserError: a checkpoint or a clip that cannot be used, or an output that cannot be written.
+    """
+    model = checkpoint.load_model(found)
+    processor = checkpoint.load_processor(found.folder)
+    samples = []
+    for number, clip in enumerate(clips, 1):
+        audio = features.load_audio(Path(clip.audio))
+        started = time.perf_counter()
+        words = align(model, processor, audio, clip.transcript, clip.language)
+        latency_ms = (time.perf_counter() - started) * 1000
+        duration_s = audio.size / features.SAMPLE_RATE_HZ
+        log(
+            f"[{number}/{len(clips)}] {Path(clip.audio).name}  {duration_s:.1f} s  {len(words)} words  "
+            f"{latency_ms:.0f} ms"
+        )
+        samples.append(
+            ReferenceSample(
+                audio=os.path.relpath(clip.audio, output.parent),
+                transcript=clip.transcript,
+                language=clip.language,
+                duration_s=round(duration_s, 4),
+                latency_ms=round(latency_ms, 1),
+                alignments=words,
+                true_alignments=clip.alignments,
+            )
+        )
+    languages = {clip.language for clip in clips}
+    reference = Reference(
+        model_id=found.model_id,
+        checkpoint_fingerprint=found.fingerprint(),
+        language=languages.pop() if len(languages) == 1 else None,
+        num_samples=len(samples),
+        environment=ReferenceEnvironment(
+            torch=version("torch"),
+            transformers=version("transformers"),
+            attention=model.config._attn_implementation,
+            dtype=str(model.dtype).removeprefix("torch."),
+        ),
+        samples=samples,
+    )
+    write_json(reference, output)
+    return reference

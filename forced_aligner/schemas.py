@@ -1,0 +1,247 @@
+"""Every JSON file of the project: one typed reader and writer, so that each key is spelled once.
+
+Times are milliseconds and end in `_ms`, durations seconds and end in `_s`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from forced_aligner.errors import UserError
+
+Precision = Literal["float16", "float32"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and an unknown or missing key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WordTime(Record):
+    """One aligned word. A zero-length word (start equal to end) is legal for this model."""
+
+    text: str
+    start_time_ms: float
+    end_time_ms: float
+
+
+class Clip(Record):
+    """A recording with its transcript and, where the data set has them, its true word times."""
+
+    audio: str
+    transcript: str
+    language: str | None = None
+    duration_s: float | None = None
+    voice: str | None = None
+    words_per_minute: float | None = None
+    alignments: list[WordTime] | None = None
+
+
+class ClipManifest(Record):
+    """`manifest.json`: recordings beside it, with true word times."""
+
+    schema_version: Literal[1] = 1
+    samples: list[Clip] = Field(min_length=1)
+
+
+class ReferenceEnvironment(Record):
+    """What the PyTorch reference ran on."""
+
+    torch: str
+    transformers: str
+    attention: str
+    dtype: str
+
+
+class ReferenceSample(Record):
+    """One clip of the reference. `audio` is relative to the folder of the JSON file."""
+
+    audio: str
+    transcript: str
+    language: str | None
+    duration_s: float
+    latency_ms: float
+    alignments: list[WordTime]
+    true_alignments: list[WordTime] | None = None
+
+
+class Reference(Record):
+    """`pytorch_reference.json`: written by compare-models.py, read by run_coreml_inference.py compare."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    checkpoint_fingerprint: str
+    language: str | None
+    num_samples: int
+    environment: ReferenceEnvironment
+    samples: list[ReferenceSample] = Field(min_length=1)
+
+    def head(self, count: int | None) -> Reference:
+        """The first `count` files; all of them for None."""
+        samples = self.samples[:count]
+        return self.model_copy(update={"samples": samples, "num_samples": len(samples)})
+
+
+class Scores(Record):
+    """Boundary errors against the reference; a word has two boundaries."""
+
+    words: int
+    boundaries: int
+    bin_exact_percent: float
+    aas_ms: float
+    max_error_ms: float
+    within_20ms_percent: float
+    within_80ms_percent: float
+    within_160ms_percent: float
+
+
+class TruthScores(Record):
+    """Mean boundary error against the true times, for both sides."""
+
+    coreml: float
+    pytorch: float
+
+
+class SampleScores(Scores):
+    """The scores of one file, with the latency of both sides."""
+
+    audio: str
+    duration_s: float
+    coreml_latency_ms: float
+    pytorch_latency_ms: float
+    truth_aas_ms: TruthScores | None = None
+
+
+class ParityReport(Scores):
+    """`parity.json`: written by run_coreml_inference.py compare."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    backend: str
+    precision: dict[str, Precision]
+    files: int
+    passed: bool
+    samples: list[SampleScores]
+    truth_aas_ms: TruthScores | None = None
+
+
+class Dimensions(Record):
+    """Every size of a checkpoint that the packages and the host need; taken from its config."""
+
+    mel_bins: int
+    chunk_frames: int  # mel frames in one convolution chunk: 100, 1 s
+    window_frames: int  # mel frames in one attention window: 800, 8 s
+    audio_hidden: int
+    audio_layers: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    rope_theta: float
+    vocab_size: int
+    num_classes: int
+
+    @property
+    def chunk_tokens(self) -> int:
+        """Audio tokens of one full chunk: 13."""
+        return conv_length(self.chunk_frames)
+
+    @property
+    def window_tokens(self) -> int:
+        """Audio tokens of one full attention window: 104."""
+        return self.chunk_tokens * (self.window_frames // self.chunk_frames)
+
+    def audio_tokens(self, mel_frames: int) -> int:
+        """Audio tokens of a clip of `mel_frames`: 13 a full chunk, and the rest of the last one."""
+        chunks, rest = divmod(mel_frames, self.chunk_frames)
+        return chunks * self.chunk_tokens + conv_length(rest)
+
+
+def conv_length(frames: int) -> int:
+    """Length after the three stride-2, padding-1, kernel-3 convolutions; 0 stays 0."""
+    for _ in range(3):
+        frames = math.ceil(frames / 2)
+    return frames
+
+
+class TokenIds(Record):
+    """The special tokens of the prompt."""
+
+    audio_start: int
+    audio_end: int
+    audio_pad: int
+    timestamp: int
+
+
+class ComponentRecord(Record):
+    """One converted package. `functions` maps a function's name to its sequence length (None: flexible)."""
+
+    package: str
+    precision: Precision
+    functions: dict[str, int | None]
+    size_bytes: int
+    sha256: str
+
+
+class BundleMetadata(Record):
+    """`metadata.json` of a converted folder."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    checkpoint_fingerprint: str
+    dimensions: Dimensions
+    token_ids: TokenIds
+    timestamp_segment_ms: float
+    audio_frames: int
+    decoder_lengths: list[int]
+    precision: Literal["mixed", "float16", "float32"]
+    deployment_target: str
+    compute_units: Literal["ALL", "CPU_AND_GPU"]
+    optimized: bool
+    components: dict[str, ComponentRecord]
+    tool_versions: dict[str, str]
+
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
+    """Read `path` as a `record`.
+
+    Raises:
+        UserError: it is not there, cannot be read, or a key is missing, unknown or of another type.
+            `remedy` ends the sentence: how to get a good file.
+    """
+    try:
+        return record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"no {path.name} at {path}: {remedy}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error}): {remedy}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{path} is not a valid {path.name}: {where}: {first['msg']}; {remedy}") from None
+
+
+def write_json(record: Record, path: Path) -> None:
+    """Write `record` to `path` in one step: readers see the old file or the new one, never half of it.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None

@@ -1,0 +1,80 @@
+"""Results as rich tables on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from forced_aligner.aligner import Alignment
+from forced_aligner.schemas import ParityReport, Scores
+
+SCORE_COLUMNS = ("boundaries", "bin-exact %", "AAS ms", "max ms", "<=20 ms %", "<=80 ms %", "<=160 ms %")
+
+
+def score_cells(scores: Scores) -> list[str]:
+    """The cells under `SCORE_COLUMNS`."""
+    return [
+        str(scores.boundaries),
+        f"{scores.bin_exact_percent:.2f}",
+        f"{scores.aas_ms:.2f}",
+        f"{scores.max_error_ms:.0f}",
+        f"{scores.within_20ms_percent:.2f}",
+        f"{scores.within_80ms_percent:.2f}",
+        f"{scores.within_160ms_percent:.2f}",
+    ]
+
+
+def print_report(report: ParityReport) -> None:
+    """One row a file, and all files together; times against truth where the data has them."""
+    table = Table(title=f"{report.model_id}: packages on {report.backend} against PyTorch")
+    has_truth = report.truth_aas_ms is not None
+    headings = ["file", "s", *SCORE_COLUMNS, *(["truth: packages ms", "truth: PyTorch ms"] if has_truth else [])]
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "file" else "right")
+    for sample in report.samples:
+        table.add_row(
+            Path(sample.audio).name, f"{sample.duration_s:.1f}", *score_cells(sample), *_truth_cells(sample, has_truth)
+        )
+    table.add_section()
+    table.add_row(
+        "all",
+        f"{sum(s.duration_s for s in report.samples):.1f}",
+        *score_cells(report),
+        *_truth_cells(report, has_truth),
+    )
+    _console().print(table)
+    verdict = "passed" if report.passed else "FAILED"
+    _console().print(
+        f"{verdict}: {report.bin_exact_percent:.2f} % of {report.boundaries} boundaries bin-exact, "
+        f"AAS {report.aas_ms:.2f} ms"
+    )
+
+
+def _truth_cells(scores: object, has_truth: bool) -> list[str]:
+    truth = getattr(scores, "truth_aas_ms", None)
+    if not has_truth:
+        return []
+    return [f"{truth.coreml:.1f}", f"{truth.pytorch:.1f}"] if truth else ["", ""]
+
+
+def print_alignment(alignment: Alignment) -> None:
+    """One row a word."""
+    table = Table()
+    for heading in ("word", "start s", "end s"):
+        table.add_column(heading, justify="left" if heading == "word" else "right")
+    for word in alignment.words:
+        table.add_row(word.text, f"{word.start_time_ms / 1000:.2f}", f"{word.end_time_ms / 1000:.2f}")
+    _console().print(table)
+
+
+def stage_line(alignment: Alignment) -> str:
+    """Stage timings on one line."""
+    return "  ".join(f"{stage} {ms:.0f} ms" for stage, ms in alignment.stage_ms.items())
+
+
+def _console() -> Console:
+    """A console on stdout; a file or a pipe gets lines wide enough for every column."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)

@@ -1,0 +1,102 @@
+"""Run the converted packages: align a recording, compare with PyTorch, or show the whole job on the demo."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from forced_aligner import console
+from forced_aligner.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+ModelDir = Annotated[Path, typer.Option(help="The converted folder.")]
+BackendOption = Annotated[
+    Literal["auto", "coreml", "mil"], typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")
+]
+
+
+@app.command()
+def infer(
+    audio_file: Annotated[Path, typer.Option(help="wav, flac, ogg or mp3; any rate, mono or stereo.")],
+    text: Annotated[str, typer.Option(help="The transcript.")],
+    language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
+    model_dir: ModelDir = DEFAULT_BUNDLE,
+    backend: BackendOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
+) -> None:
+    """Print a start and an end time for every word of a transcript."""
+    from forced_aligner import features
+    from forced_aligner.aligner import Aligner
+    from forced_aligner.backends import make_backend
+    from forced_aligner.bundle import Bundle
+
+    samples = features.load_audio(audio_file)
+    bundle = Bundle.open(model_dir)
+    alignment = Aligner(bundle, make_backend(backend, bundle)).align(samples, text, language)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([word.model_dump() for word in alignment.words], ensure_ascii=False, indent=2))
+    else:
+        from forced_aligner.tables import print_alignment
+
+        print_alignment(alignment)
+    if verbose:
+        from forced_aligner.tables import stage_line
+
+        console.log(stage_line(alignment))
+
+
+@app.command()
+def compare(
+    model_dir: ModelDir = DEFAULT_BUNDLE,
+    reference: Annotated[Path, typer.Option(help="Made by compare-models.py.")] = DEFAULT_REFERENCE,
+    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
+    report: Annotated[Path | None, typer.Option(help="[default: parity.json in the model folder]")] = None,
+    backend: BackendOption = "auto",
+    max_aas: Annotated[float, typer.Option(help="Highest mean boundary error, ms.")] = 5.0,
+    min_within_20ms: Annotated[float, typer.Option(help="Lowest share of boundaries within 20 ms, %.")] = 95.0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
+) -> None:
+    """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
+    from forced_aligner import parity
+    from forced_aligner.aligner import Aligner
+    from forced_aligner.backends import make_backend
+    from forced_aligner.bundle import Bundle
+    from forced_aligner.paths import PARITY_FILE
+    from forced_aligner.schemas import Reference, read_json, write_json
+    from forced_aligner.tables import print_report, stage_line
+
+    known = read_json(Reference, reference, "make it with compare-models.py").head(num_files)
+    bundle = Bundle.open(model_dir)
+    chosen = make_backend(backend, bundle)
+    gate = parity.Gate(max_aas, min_within_20ms)
+    scores, alignments = parity.compare(Aligner(bundle, chosen), chosen.name, known, reference.parent, gate)
+    if verbose:
+        for sample, alignment in zip(known.samples, alignments, strict=True):
+            console.log(f"{Path(sample.audio).name}: {stage_line(alignment)}")
+    write_json(scores, report or model_dir / PARITY_FILE)
+    print_report(scores)
+    if not scores.passed:
+        raise typer.Exit(console.EXIT_THRESHOLD_MISSED)
+
+
+@app.command()
+def demo(
+    output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = DEFAULT_DEMO,
+    backend: BackendOption = "auto",
+) -> None:
+    """The whole job on the bundled aligner: convert, reference, run the packages, score, draw. No network."""
+    from forced_aligner import demo as whole_job
+    from forced_aligner.tables import print_report
+
+    scores = whole_job.run(output_dir, backend)
+    print_report(scores)
+    if not scores.passed:
+        raise typer.Exit(console.EXIT_THRESHOLD_MISSED)
+
+
+if __name__ == "__main__":
+    console.run(app)

@@ -1,0 +1,116 @@
+"""Shared fixtures: the demo aligner, its packages and its reference are made once for all tests."""
+
+import socket
+
+import pytest
+
+from forced_aligner.console import quiet_libraries
+
+quiet_libraries()
+
+import torch  # noqa: E402
+from transformers import Qwen3ASRConfig, Qwen3ASRForTokenClassification  # noqa: E402
+
+from forced_aligner import checkpoint, conversion, datasets, reference  # noqa: E402
+from forced_aligner.bundle import Bundle  # noqa: E402
+from forced_aligner.paths import DEMO_FOLDER, REFERENCE_FILE  # noqa: E402
+from individual_components import COMPONENTS  # noqa: E402
+
+DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Tests run offline: a connection to anywhere but this machine is an error."""
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "localhost"):
+            raise OSError(f"a test asked for {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+def random_config(**changes):
+    """A small config of odd sizes, none of which is the demo's or the full model's."""
+    return Qwen3ASRConfig(
+        audio_config={
+            "model_type": "qwen3_asr_encoder",
+            "num_mel_bins": 128,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "d_model": 32,
+            "downsample_hidden_size": 8,
+            "output_dim": 48,
+        },
+        text_config={
+            "model_type": "qwen3",
+            "hidden_size": 48,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "vocab_size": 300,
+            "max_position_embeddings": 8192,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+            "tie_word_embeddings": False,
+            "pad_token_id": 256,
+        },
+        **{"num_labels": 70, "audio_token_id": 259, "timestamp_token_id": 260, "pad_token_id": 256, **changes},
+        tie_word_embeddings=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def random_model():
+    """A random model whose activations are large enough for an error to show."""
+    torch.manual_seed(0)
+    model = Qwen3ASRForTokenClassification(random_config()).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn_like(parameter)
+            parameter.copy_(noise * 1.5 / parameter[0].numel() ** 0.5 if parameter.dim() > 1 else parameter + noise * 0.2)
+    return model
+
+
+@pytest.fixture(scope="session")
+def demo_checkpoint():
+    return checkpoint.resolve("demo")
+
+
+@pytest.fixture(scope="session")
+def demo_model(demo_checkpoint):
+    return checkpoint.load_model(demo_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def demo_processor(demo_checkpoint):
+    return checkpoint.load_processor(demo_checkpoint.folder)
+
+
+@pytest.fixture(scope="session")
+def demo_clips():
+    return datasets.load_clips("demo", None, is_demo_model=True, language=None)
+
+
+@pytest.fixture(scope="session")
+def demo_bundle(demo_checkpoint, tmp_path_factory):
+    """The demo aligner in all six packages, mixed precision."""
+    folder = tmp_path_factory.mktemp("bundle") / "demo"
+    conversion.convert(demo_checkpoint, folder, conversion.Options(tuple(COMPONENTS), DECODER_LENGTHS))
+    return Bundle.open(folder)
+
+
+@pytest.fixture(scope="session")
+def demo_reference_path(demo_checkpoint, demo_clips, tmp_path_factory):
+    path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
+    reference.make_reference(demo_checkpoint, demo_clips, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_folder():
+    return DEMO_FOLDER
