@@ -3,7 +3,7 @@
 All clips of a batch have exactly the same length, so nothing but the text needs padding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        return Batch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()})
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)  # type: ignore[arg-type]
 
 
 class BatchMaker:
@@ -102,7 +103,9 @@ class BatchMaker:
         """Utterances of one voice that fit in `length` samples, the gap before each, and what is left."""
         while True:
             ids = self.by_voice[int(rng.integers(len(self.by_voice)))]
-            lengths, chosen, gaps, left = self.durations[ids], [], [], length
+            chosen: list[int] = []
+            gaps: list[int] = []
+            lengths, left = self.durations[ids], length
             while True:
                 gap = int(rng.uniform(*GAP_S) * SAMPLE_RATE_HZ) if chosen else 0
                 fitting = int(np.searchsorted(lengths, left - gap, side="right"))

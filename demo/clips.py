@@ -7,7 +7,7 @@ of coming from the words that training never saw.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import soundfile
@@ -102,8 +102,10 @@ class ClipMaker:
 
     def random_recipe(self) -> Recipe:
         """A recipe of a random length: from one word to about half a minute."""
-        low, high = ((1, 3), (3, 13), (13, 26), (40, 70))[self.rng.choice(4, p=(0.1, 0.5, 0.25, 0.15))]
-        return Recipe(int(self.rng.integers(low, high)), int(self.rng.integers(120, 211)), self.rng.uniform(0, 0.3))
+        speed = int(self.rng.integers(120, 211))
+        longest = int(0.28 * speed)  # words that are safely spoken in 30 s, pauses included
+        low, high = ((1, 3), (3, 13), (13, 26), (26, longest))[self.rng.choice(4, p=(0.1, 0.5, 0.25, 0.15))]
+        return Recipe(int(self.rng.integers(low, high)), speed, self.rng.uniform(0, 0.25))
 
     def _word(self) -> str:
         pool = self.unseen if self.rng.random() < UNSEEN_PROBABILITY else self.seen
@@ -143,7 +145,7 @@ def fresh_clips(count: int, seed: int) -> list[Clip]:
     return [maker.clip(maker.random_recipe()) for _ in range(count)]
 
 
-def sample_of(clip: Clip, name: str) -> dict:
+def sample_of(clip: Clip, name: str) -> dict[str, Any]:
     """The clip's entry in the manifest; times in milliseconds."""
     times = zip(clip.words, clip.starts_s, clip.ends_s, strict=True)
     return {

@@ -106,7 +106,7 @@ def make_corpus(folder: Path, utterances: int, seed: int) -> None:
     synthesizer, (words, _) = Synthesizer(), load_words()
     classes: dict[str, int] = {}
     samples, voices, spoken, phonemes, counts = [], [], [], [], []
-    with open(folder / "audio.part", "wb") as stream:
+    with (folder / "audio.part").open("wb") as stream:
         for index in range(utterances):
             count = int(rng.integers(WORDS_PER_UTTERANCE[0], WORDS_PER_UTTERANCE[1] + 1))
             raw, voice = random_utterance(rng, synthesizer, words, TRAINING_VOICES, count)

@@ -8,10 +8,11 @@ the same numbers (tests/test_demo_model.py compares them).
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     Qwen2Tokenizer,
     Qwen3ASRConfig,
@@ -157,7 +158,7 @@ def encode_audio(model: Qwen3ASRForTokenClassification, mel: Tensor, frames: int
         (batch, embeddings_for(frames), d_model)
     """
     tower = model.model.audio_tower
-    batch, bins, padded = mel.shape
+    batch, bins, _ = mel.shape
     chunks = mel.view(batch, bins, -1, CHUNK_FRAMES).transpose(1, 2).reshape(-1, 1, bins, CHUNK_FRAMES)
     hidden = F.gelu(tower.conv2d1(chunks))
     hidden = F.gelu(tower.conv2d2(hidden))
@@ -171,7 +172,7 @@ def encode_audio(model: Qwen3ASRForTokenClassification, mel: Tensor, frames: int
     return model.model.multi_modal_projector(tower.ln_post(hidden))
 
 
-def _window_attention(attention: nn.Module, hidden: Tensor) -> Tensor:
+def _window_attention(attention: Any, hidden: Tensor) -> Tensor:
     """Self-attention within windows of 104 embeddings: the whole windows at once, then the rest.
 
     Inputs:  hidden (batch, embeddings, d_model)
@@ -185,7 +186,8 @@ def _window_attention(attention: nn.Module, hidden: Tensor) -> Tensor:
         if begin == end:
             continue
         heads = (t[:, begin:end].reshape(-1, size, attention.num_heads, attention.head_dim) for t in projected)
-        mixed = _attend(*(t.transpose(1, 2) for t in heads), causal=False)
+        query, key, value = (t.transpose(1, 2) for t in heads)
+        mixed = _attend(query, key, value, causal=False)
         parts.append(mixed.transpose(1, 2).reshape(batch, end - begin, width))
     return attention.out_proj(torch.cat(parts, dim=1))
 
@@ -208,7 +210,7 @@ def decode_text(model: Qwen3ASRForTokenClassification, embeddings: Tensor) -> Te
     return _norm(decoder.norm, hidden)
 
 
-def _causal_attention(attention: nn.Module, hidden: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def _causal_attention(attention: Any, hidden: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Grouped-query self-attention with rotary positions. (batch, positions, d_model) in and out."""
     batch, length, _ = hidden.shape
     size = attention.head_dim
@@ -240,6 +242,6 @@ def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return heads * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
 
 
-def _norm(norm: nn.Module, hidden: Tensor) -> Tensor:
+def _norm(norm: Any, hidden: Tensor) -> Tensor:
     """RMSNorm as one fused call."""
     return F.rms_norm(hidden, (hidden.shape[-1],), norm.weight.to(hidden.dtype), norm.variance_epsilon)

@@ -52,7 +52,9 @@ def losses(
     frame_bins = batch.frame_bins.repeat(hidden.shape[0])
     parts = {
         "timestamps": soft_bin_loss(
-            rows[batch.timestamp_rows] @ (head if all_classes else possible).T, batch.timestamp_bins, TIMESTAMP_SIGMA
+            rows[batch.timestamp_rows] @ (head if all_classes else possible).T,
+            batch.timestamp_bins,
+            TIMESTAMP_SIGMA,
         ),
         "frames": soft_bin_loss(hidden[:, 1 : 1 + count].flatten(0, 1) @ possible.T, frame_bins, TIMESTAMP_SIGMA),
         "bytes": soft_bin_loss(rows[batch.byte_rows] @ possible.T, batch.byte_bins, BYTE_SIGMA),

@@ -1,5 +1,7 @@
 """Muon for the weight matrices, AdamW for everything else, and a running average of the weights."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:  # noqa: ANN001 - torch's own signature
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update each matrix from its gradient; matrices of one shape are done together."""
         for group in self.param_groups:
             shapes: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
@@ -48,7 +50,8 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
 
 def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """(matrices for Muon, the rest for AdamW): embedding, head and convolution kernels go to AdamW."""
-    matrices, rest = [], []
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, param in model.named_parameters():
         hidden = param.ndim == 2 and "embed_tokens" not in name and not name.startswith("score")
         (matrices if hidden else rest).append(param)

@@ -7,9 +7,10 @@ A word ends where the next silence phoneme or the next word starts.
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import soxr
+import soxr  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -80,7 +81,7 @@ class Synthesizer:
 
     def __init__(self) -> None:
         try:
-            import espeakng_loader
+            import espeakng_loader  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
             raise RuntimeError("espeakng-loader is missing: uv sync --group demo") from error
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -95,7 +96,7 @@ class Synthesizer:
         self._callback = _CALLBACK(self._collect)  # kept alive: the library holds the pointer only
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _collect(self, wav, sample_count, events) -> int:
+    def _collect(self, wav: Any, sample_count: int, events: Any) -> int:
         """espeak-ng's callback: copy the samples and the events of one buffer."""
         if wav and sample_count > 0:
             self._samples.append(np.ctypeslib.as_array(wav, shape=(sample_count,)).copy())

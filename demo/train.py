@@ -27,7 +27,7 @@ from demo.optimizer import Average, Muon, split_parameters
 
 DEMO = Path(__file__).parent
 SHORTEST_S = 0.5
-LONGEST_S = ((0, 3.0), (800, 4.0), (2500, 9.0), (4500, 30.0))  # (step, seconds): short clips first
+LONGEST_S = ((0, 3.0), (800, 4.0), (1600, 9.0), (2800, 30.0))  # (step, seconds): short clips first
 WARMUP_STEPS = 100
 MATRIX_LR, OTHER_LR = 0.02, 3e-3
 CLIP_NORM = 1.0
@@ -91,7 +91,9 @@ def new_state(seed: int, device: torch.device) -> State:
     matrices, rest = split_parameters(model)
     optimizers = [
         Muon(matrices, lr=MATRIX_LR),
-        torch.optim.AdamW([*rest, *phoneme_layer.parameters()], lr=OTHER_LR, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        torch.optim.AdamW(
+            [*rest, *phoneme_layer.parameters()], lr=OTHER_LR, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        ),
     ]
     return State(model, phoneme_layer, optimizers, Average(model, AVERAGE_DECAY))
 
@@ -131,7 +133,7 @@ class Trainer:
     def _part(self, part: int) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
         """Gradients and losses of one part of the current step; each part has its own clip length."""
         step = self.state.step
-        longest_s = float(np.interp(step, *zip(*LONGEST_S, strict=True)))
+        longest_s = float(np.interp(step, *np.array(LONGEST_S).T))
         batch = self.maker.batch(step * PARTS + part, SHORTEST_S, longest_s, self.part_s).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
             all_classes = step % ALL_CLASSES_EVERY == 0
@@ -145,8 +147,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the finished model goes.")] = DEMO / "model",
     seed: Annotated[int, typer.Option(help="Seed of data, weights and batches.")] = 0,
     utterances: Annotated[int, typer.Option(help="Utterances to synthesise; 40,000 are 36 hours.")] = 40_000,
-    steps: Annotated[int, typer.Option(help="Training steps in all.")] = 10_000,
-    decay_steps: Annotated[int, typer.Option(help="Last steps, in which the learning rate falls to zero.")] = 3_500,
+    steps: Annotated[int, typer.Option(help="Training steps in all.")] = 8_000,
+    decay_steps: Annotated[int, typer.Option(help="Last steps, in which the learning rate falls to zero.")] = 2_500,
     batch_s: Annotated[float, typer.Option(help="Seconds of audio in a batch.")] = 128.0,
     export_only: Annotated[bool, typer.Option(help="Write the checkpoint's averaged weights and stop.")] = False,
 ) -> None:
@@ -171,7 +173,7 @@ def main(
             seconds = round(time.monotonic() - started, 1)
             line = json.dumps({"step": state.step, "seconds": seconds, "lr": round(factor, 4), **means})
             print(line, file=sys.stderr, flush=True)
-            with open(work / "log.jsonl", "a") as log:
+            with (work / "log.jsonl").open("a") as log:
                 log.write(line + "\n")
             recent = []
         if state.step % CHECKPOINT_EVERY == 0 or state.step == steps:

@@ -22,9 +22,34 @@ ACCENTS = (
 # espeak-ng's voice variants. The second list speaks in the held-out clips only.
 TRAINING_VARIANTS = (
     *("m1", "m2", "m3", "m4", "m5", "m6", "m8", "f1", "f2", "f3", "f5"),
-    *("adam", "Alex", "Andrea", "announcer", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "Denis"),
+    *(
+        "adam",
+        "Alex",
+        "Andrea",
+        "announcer",
+        "aunty",
+        "belinda",
+        "benjamin",
+        "boris",
+        "caleb",
+        "david",
+        "Denis",
+    ),
     *("ed", "edward", "Gene", "grandma", "grandpa", "Henrique", "iven", "john", "Lee", "linda", "marcelo"),
-    *("Mario", "max", "Mike", "norbert", "pablo", "paul", "pedro", "quincy", "rob", "Reed", "shelby", "travis"),
+    *(
+        "Mario",
+        "max",
+        "Mike",
+        "norbert",
+        "pablo",
+        "paul",
+        "pedro",
+        "quincy",
+        "rob",
+        "Reed",
+        "shelby",
+        "travis",
+    ),
 )
 UNSEEN_VARIANTS = ("m7", "f4", "Annie", "Hugo", "Michael", "robert", "steph", "victor")
 TRAINING_VOICES = tuple(f"{accent}+{variant}" for accent in ACCENTS for variant in TRAINING_VARIANTS)
@@ -43,7 +68,7 @@ def load_words() -> tuple[list[str], list[str]]:
         RuntimeError: the `demo` dependency group is not installed.
     """
     try:
-        from wordfreq import top_n_list
+        from wordfreq import top_n_list  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise RuntimeError("wordfreq is missing: uv sync --group demo") from error
     words = [word for word in top_n_list("en", WORD_COUNT) if _is_plain(word)]

@@ -207,8 +207,11 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Qwen
         UserError: weights are missing, or of another shape than the config says.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import Qwen3ASRForTokenClassification
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     config = load_config(checkpoint)
     raw = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
     try:
@@ -219,7 +222,7 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Qwen
             key_mapping=LEGACY_KEYS if is_legacy(raw) else None,
             output_loading_info=True,
         )
-    except (RuntimeError, OSError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         raise UserError(f"cannot load the weights in {checkpoint.folder}: {str(error).splitlines()[0]}") from None
     for kind in ("missing_keys", "mismatched_keys"):
         if report.get(kind):

@@ -150,7 +150,7 @@ def _convert_component(
         for name, length in lengths.items():
             sizes = Sizes(metadata.dimensions, options.audio_frames, length)
             package = Path(scratch) / f"{name}.mlpackage"
-            _trace_and_convert(component, model, sizes, precision, options).save(str(package))
+            trace_and_convert(component, model, sizes, precision, options, package)
             converted[name] = package
         package = folder / component.package
         _save(component, converted, precision, metadata, package)
@@ -168,16 +168,17 @@ def function_name(length: int) -> str:
     return f"length_{length}"
 
 
-def _trace_and_convert(
-    component: Component, model: nn.Module, sizes: Sizes, precision: Precision, options: Options
-) -> ct.models.MLModel:
+def trace_and_convert(
+    component: Component, model: nn.Module, sizes: Sizes, precision: Precision, options: Options, package: Path
+) -> None:
+    """Convert one function of a component into `package`, undescribed and with the single function `main`."""
     wrapper = component.wrapper(model).eval()
     examples = tuple(_example(spec, sizes) for spec in component.inputs)
     pipeline = ct.PassPipeline.DEFAULT if options.optimize else _unoptimized(precision)
     # coremltools and torch print progress bars and notes about pinned versions here; errors are exceptions.
     with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
         traced = torch.jit.trace(wrapper, examples, check_trace=False)
-        return ct.convert(
+        ct.convert(
             traced,
             convert_to="mlprogram",
             inputs=[_tensor_type(spec, sizes) for spec in component.inputs],
@@ -186,6 +187,7 @@ def _trace_and_convert(
             compute_precision=getattr(ct.precision, precision.upper()),
             pass_pipeline=pipeline,
             skip_model_load=True,
+            package_dir=str(package),
         )
 
 

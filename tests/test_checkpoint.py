@@ -1,0 +1,197 @@
+"""Which checkpoint is used, and that both layouts give the same model."""
+
+import json
+import re
+import shutil
+import socket
+import threading
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from forced_aligner import checkpoint
+from forced_aligner.errors import UserError
+
+
+def legacy_config(config):
+    """The config that the qwen-asr package writes: nested, with other names."""
+    text = config.text_config.to_dict()
+    audio = config.audio_config.to_dict()
+    text["rope_theta"] = text.pop("rope_parameters")["rope_theta"]
+    text["rope_scaling"] = {"mrope_interleaved": True, "mrope_section": [24, 20, 20], "rope_type": "default"}
+    audio["model_type"] = "qwen3_asr_audio_encoder"
+    audio.update(conv_chunksize=500, max_source_positions=1500)
+    return {
+        "architectures": ["Qwen3ASRForConditionalGeneration"],
+        "model_type": "qwen3_asr",
+        "thinker_config": {
+            "model_type": "qwen3_forced_aligner",
+            "audio_config": audio,
+            "text_config": {key: value for key, value in text.items() if key != "model_type"},
+            "audio_token_id": config.audio_token_id,
+            "classify_num": config.num_labels,
+        },
+        "timestamp_token_id": config.timestamp_token_id,
+        "timestamp_segment_time": 80,
+    }
+
+
+LEGACY_NAMES = [
+    ("model.multi_modal_projector.linear_1.", "thinker.audio_tower.proj1."),
+    ("model.multi_modal_projector.linear_2.", "thinker.audio_tower.proj2."),
+    ("model.audio_tower.", "thinker.audio_tower."),
+    ("model.language_model.", "thinker.model."),
+    ("score.", "thinker.lm_head."),
+]
+
+
+def legacy_key(key):
+    for native, legacy in LEGACY_NAMES:
+        if key.startswith(native):
+            return legacy + key.removeprefix(native)
+    raise AssertionError(key)
+
+
+@pytest.fixture
+def layouts(random_model, tmp_path):
+    """The random model, saved in the native layout and in the legacy one."""
+    native, legacy = tmp_path / "native", tmp_path / "legacy"
+    random_model.save_pretrained(native)
+    legacy.mkdir()
+    weights = {legacy_key(key): value.contiguous() for key, value in random_model.state_dict().items()}
+    save_file(weights, legacy / "model.safetensors")
+    (legacy / "config.json").write_text(json.dumps(legacy_config(random_model.config)))
+    return {"native": native, "legacy": legacy}
+
+
+def forward(model):
+    mel, mask = torch.zeros(1, 128, 900), torch.ones(1, 900, dtype=torch.long)
+    mel += torch.linspace(-1, 1, 900)
+    ids = torch.tensor([[257, *[259] * 117, 258, 7, 260, 260, 8, 9, 260, 260]])
+    with torch.inference_mode():
+        return model(input_ids=ids, input_features=mel, input_features_mask=mask).logits
+
+
+def test_both_layouts_give_identical_logits(random_model, layouts):
+    expected = forward(random_model)
+    for folder in layouts.values():
+        assert torch.equal(forward(checkpoint.load_model(checkpoint.resolve(str(folder)))), expected)
+
+
+def test_both_layouts_have_the_same_dimensions(layouts):
+    sizes = [checkpoint.dimensions(checkpoint.load_config(checkpoint.resolve(str(f)))) for f in layouts.values()]
+    assert sizes[0] == sizes[1]
+    assert sizes[0].rope_theta == 1_000_000.0
+
+
+def test_a_legacy_processor_is_built_from_its_tokenizer(layouts, demo_checkpoint, demo_processor):
+    """Legacy folders have a tokenizer and no aligner processor: the prompt is the same, without a chat prefix."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(demo_checkpoint.folder / name, layouts["legacy"])
+    processor = checkpoint.load_processor(layouts["legacy"])
+    audio = torch.zeros(16_000).numpy()
+    found, expected = (
+        each.prepare_forced_aligner_inputs(audio, "one two", "English")[0] for each in (processor, demo_processor)
+    )
+    assert torch.equal(found["input_ids"], expected["input_ids"])
+    assert torch.equal(found["input_features"], expected["input_features"])
+
+
+def test_weights_load_in_the_precision_asked_for(layouts):
+    model = checkpoint.load_model(checkpoint.resolve(str(layouts["native"])), torch.bfloat16)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_the_fingerprint_changes_with_one_weight(layouts):
+    found = checkpoint.resolve(str(layouts["native"]))
+    before = found.fingerprint()
+    path = layouts["native"] / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert found.fingerprint() != before
+    assert re.fullmatch(r"[0-9a-f]{64}", before)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "message"),
+    [
+        ("./absent", "no checkpoint './absent': expected a folder, a hub id"),
+        ("/absent/folder", "no checkpoint '/absent/folder'"),
+        ("word", "no checkpoint 'word'"),
+        ("Qwen/a b", "neither a folder nor a hub id"),
+        ("Qwen/Qwen3-ForcedAligner-0.6B-hf", "cannot download Qwen/Qwen3-ForcedAligner-0.6B-hf"),
+    ],
+)
+def test_a_named_checkpoint_never_falls_back(model_id, message, tmp_path, monkeypatch):
+    empty_hub(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match=message) as caught:
+        checkpoint.resolve(model_id)
+    assert "\n" not in str(caught.value)
+
+
+def empty_hub(tmp_path, monkeypatch):
+    """No cache, and a hub that refuses connections."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+def test_without_a_name_and_a_hub_the_demo_stands_in(tmp_path, monkeypatch, capsys):
+    empty_hub(tmp_path, monkeypatch)
+    found = checkpoint.resolve(None)
+    assert found.model_id == "demo"
+    assert found.is_fallback
+    checkpoint.announce_fallback(found)
+    said = capsys.readouterr().err
+    assert "bundled demo" in said
+    assert f"--model-id {checkpoint.FULL_MODEL_ID}" in said
+
+
+def test_a_demo_that_was_asked_for_is_not_announced(capsys):
+    checkpoint.announce_fallback(checkpoint.resolve("demo"))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_hub_that_never_answers_costs_less_than_ten_seconds(tmp_path, monkeypatch):
+    """A server that takes the connection and says nothing."""
+    empty_hub(tmp_path, monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(checkpoint, "HUB_TIMEOUT_S", 1.0)
+        started = time.monotonic()
+        assert checkpoint.resolve(None).is_fallback
+        assert time.monotonic() - started < 8.0
+    assert threading.active_count() < 10
+
+
+def test_a_cached_full_model_is_used_without_a_hub(layouts, tmp_path, monkeypatch):
+    empty_hub(tmp_path, monkeypatch)
+    repo = tmp_path / "cache" / ("models--" + checkpoint.FULL_MODEL_ID.replace("/", "--"))
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(layouts["native"], repo / "snapshots" / ("a" * 40))
+    found = checkpoint.resolve(None)
+    assert (found.model_id, found.is_fallback) == (checkpoint.FULL_MODEL_ID, False)
+    assert found.folder.is_relative_to(repo)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), r"config.json not found there"),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"\*.safetensors not found there"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not valid JSON"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "is not a Qwen3 forced aligner"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "cannot load the weights"),
+        (lambda folder: save_file({"a": torch.zeros(1)}, folder / "model.safetensors"), "missing_keys"),
+    ],
+)
+def test_a_broken_checkpoint_is_one_clear_sentence(layouts, change, message):
+    change(layouts["native"])
+    with pytest.raises(UserError, match=message) as caught:
+        checkpoint.load_model(checkpoint.resolve(str(layouts["native"])))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,158 @@
+"""The commands as a user runs them: exit codes, one-line errors, results on stdout, progress on stderr."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script, *arguments, cwd=ROOT):
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "no-hub")}
+    return subprocess.run(
+        [sys.executable, ROOT / script, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def three_commands(tmp_path_factory):
+    """The mission's commands, one after another, in an empty folder without a hub."""
+    folder = tmp_path_factory.mktemp("work")
+    return folder, [
+        run("convert-coreml.py", cwd=folder),
+        run("compare-models.py", "--num-files", 3, cwd=folder),
+        run("run_coreml_inference.py", "compare", cwd=folder),
+    ]
+
+
+def test_the_three_commands_run_one_after_another(three_commands):
+    folder, results = three_commands
+    for result in results:
+        assert result.returncode == 0, result.stderr
+    report = json.loads((folder / "build/forced-aligner/parity.json").read_text())
+    assert (report["files"], report["bin_exact_percent"], report["passed"]) == (3, 100.0, True)
+    assert "100.00 % of" in results[2].stdout
+
+
+def test_the_demo_is_announced_first_and_last(three_commands):
+    _, results = three_commands
+    for result in results[:2]:
+        lines = result.stderr.splitlines()
+        assert lines[0].startswith("NOTE: this is the bundled demo aligner")
+        assert lines[-1] == lines[0]
+        assert "--model-id Qwen/Qwen3-ForcedAligner-0.6B-hf" in lines[0]
+
+
+def test_no_library_talks_on_the_terminal(three_commands):
+    """Every line of stderr is ours."""
+    _, results = three_commands
+    for result in results:
+        for line in result.stderr.splitlines():
+            assert line.startswith(("NOTE: this is", "[", "data set: ")), line
+
+
+def test_a_missed_threshold_exits_with_1(three_commands):
+    folder, _ = three_commands
+    result = run("run_coreml_inference.py", "compare", "--max-aas", "-1", cwd=folder)
+    assert result.returncode == 1
+    assert "FAILED" in result.stdout
+
+
+def test_infer_prints_json_for_programs(three_commands, demo_clips):
+    folder, _ = three_commands
+    clip = demo_clips[2]
+    arguments = ("infer", "--audio-file", clip.audio, "--text", clip.transcript, "--json", "--verbose")
+    result = run("run_coreml_inference.py", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert [word["text"] for word in json.loads(result.stdout)] == [word.text for word in clip.alignments]
+    assert result.stderr.split()[0] == "mel"
+
+
+def test_a_pair_folder_and_a_single_file_make_references(three_commands, demo_clips, tmp_path):
+    folder, _ = three_commands
+    clip = demo_clips[1]
+    samples, rate = soundfile.read(clip.audio)
+    soundfile.write(tmp_path / "talk.wav", samples, rate)
+    (tmp_path / "talk.txt").write_text(clip.transcript)
+    (tmp_path / "lonely.wav").write_bytes((tmp_path / "talk.wav").read_bytes())
+    pairs = run("compare-models.py", "--model-id", "demo", "--dataset", tmp_path, "--output", tmp_path / "pairs.json")
+    assert pairs.returncode == 0, pairs.stderr
+    assert "left out: lonely.wav has no lonely.txt beside it" in pairs.stderr
+    single = run(
+        "compare-models.py", "--model-id", "demo", "--audio-file", tmp_path / "talk.wav", "--text", clip.transcript,
+        "--language", "en", "--output", tmp_path / "single.json",
+    )  # fmt: skip
+    assert single.returncode == 0, single.stderr
+    made = [json.loads((tmp_path / name).read_text())["samples"] for name in ("pairs.json", "single.json")]
+    assert made[0][0]["alignments"] == made[1][0]["alignments"]
+    result = run("run_coreml_inference.py", "compare", "--reference", tmp_path / "single.json", cwd=folder)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("convert-coreml.py", ["--components", "nope"], "no component 'nope'; expected some of audio_conv"),
+        ("convert-coreml.py", ["--decoder-lengths", "a"], "--decoder-lengths takes comma-separated whole numbers"),
+        ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
+        ("compare-models.py", ["--model-id", "demo", "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
+        ("compare-models.py", ["--model-id", "demo", "--text", "one"], "--audio-file and --text go together"),
+        ("compare-models.py", ["--model-id", "demo", "--dataset", "librispeech"], "no LibriSpeech test-clean in"),
+        ("run_coreml_inference.py", ["compare", "--reference", "absent.json"], "no absent.json at absent.json"),
+        ("run_coreml_inference.py", ["infer", "--audio-file", "absent.wav", "--text", "a"], "no audio file at absent"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(script, arguments, message, tmp_path):
+    result = run(script, *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_librispeech_on_disk_is_read(tmp_path, demo_clips):
+    """LibriSpeech's own layout, made of a demo clip."""
+    chapter = tmp_path / "LibriSpeech/test-clean/1089/134686"
+    chapter.mkdir(parents=True)
+    samples, rate = soundfile.read(demo_clips[0].audio)
+    soundfile.write(chapter / "1089-134686-0000.flac", samples, rate)
+    (chapter / "1089-134686.trans.txt").write_text("1089-134686-0000 ONE WORD\n")
+    result = run(
+        "compare-models.py", "--model-id", "demo", "--dataset", "librispeech", "--dataset-dir", tmp_path,
+        "--output", tmp_path / "reference.json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (sample,) = json.loads((tmp_path / "reference.json").read_text())["samples"]
+    assert (sample["transcript"], sample["language"]) == ("ONE WORD", "English")
+
+
+def test_help_names_every_option_and_imports_nothing_heavy():
+    code = (
+        "import sys, runpy; sys.argv = ['x', '--help']\n"
+        "try: runpy.run_path({!r}, run_name='__main__')\n"
+        "except SystemExit: print(sorted({{'torch', 'coremltools', 'transformers', 'librosa'}} & set(sys.modules)))"
+    )
+    for script in ("convert-coreml.py", "compare-models.py", "run_coreml_inference.py"):
+        result = subprocess.run(
+            [sys.executable, "-c", code.format(str(ROOT / script))], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_a_network_the_choice_is_quick(tmp_path):
+    started = time.monotonic()
+    code = "from forced_aligner import checkpoint; assert checkpoint.resolve(None).is_fallback"
+    environment = {"PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+    assert time.monotonic() - started < 30  # the decision itself is under ten; a busy machine imports slowly
