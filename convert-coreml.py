@@ -45,7 +45,7 @@ def convert(
     from forced_aligner import checkpoint, conversion
     from individual_components import DEFAULT_COMPONENTS
 
-    lengths = (conversion.IOS17_LENGTH,) if deployment_target == "iOS17" else conversion.DEFAULT_LENGTHS
+    lengths = conversion.IOS17_LENGTHS if deployment_target == "iOS17" else conversion.DEFAULT_LENGTHS
     if decoder_lengths is not None:
         lengths = console.parse_ints("--decoder-lengths", decoder_lengths)
     options = conversion.Options(

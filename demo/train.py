@@ -27,7 +27,7 @@ from demo.optimizer import Average, Muon, split_parameters
 
 DEMO = Path(__file__).parent
 SHORTEST_S = 0.5
-LONGEST_S = ((0, 3.0), (800, 4.0), (1600, 9.0), (2800, 30.0))  # (step, seconds): short clips first
+LONGEST_S = ((0, 3.0), (800, 4.0), (1600, 9.0), (2400, 30.0))  # (step, seconds): short clips first
 WARMUP_STEPS = 100
 MATRIX_LR, OTHER_LR = 0.02, 3e-3
 CLIP_NORM = 1.0

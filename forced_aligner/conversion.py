@@ -30,10 +30,10 @@ from forced_aligner.paths import METADATA_FILE
 from forced_aligner.schemas import BundleMetadata, ComponentRecord, Precision, read_json, write_json
 from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes, TensorSpec
 
-DEFAULT_LENGTHS = (256, 512, 1024, 2048)
+DEFAULT_LENGTHS: tuple[int, ...] = (256, 512, 1024, 2048)
 MAIN = "main"  # the only function of a package that is not converted by length
 TRACE_SEQUENCE = 8  # tokens that a flexible axis is traced with
-IOS17_LENGTH = 1024  # iOS 17 has no multifunction packages: one decoder length
+IOS17_LENGTHS: tuple[int, ...] = (1024,)  # iOS 17 has no multifunction packages
 AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
 LICENSE = "Apache-2.0"
 

@@ -32,6 +32,15 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", local_only)
 
 
+@pytest.fixture
+def empty_hub(tmp_path_factory, monkeypatch):
+    """An empty cache, whose folder this is, and a hub that refuses connections."""
+    cache = tmp_path_factory.mktemp("hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    return cache
+
+
 def random_config(**changes):
     """A small config of odd sizes, none of which is the demo's or the full model's."""
     return Qwen3ASRConfig(
@@ -72,7 +81,9 @@ def random_model():
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn_like(parameter)
-            parameter.copy_(noise * 1.5 / parameter[0].numel() ** 0.5 if parameter.dim() > 1 else parameter + noise * 0.2)
+            parameter.copy_(
+                noise * 1.5 / parameter[0].numel() ** 0.5 if parameter.dim() > 1 else parameter + noise * 0.2
+            )
     return model
 
 

@@ -125,23 +125,13 @@ def test_the_fingerprint_changes_with_one_weight(layouts):
         ("Qwen/Qwen3-ForcedAligner-0.6B-hf", "cannot download Qwen/Qwen3-ForcedAligner-0.6B-hf"),
     ],
 )
-def test_a_named_checkpoint_never_falls_back(model_id, message, tmp_path, monkeypatch):
-    empty_hub(tmp_path, monkeypatch)
+def test_a_named_checkpoint_never_falls_back(model_id, message, empty_hub):
     with pytest.raises(UserError, match=message) as caught:
         checkpoint.resolve(model_id)
     assert "\n" not in str(caught.value)
 
 
-def empty_hub(tmp_path, monkeypatch):
-    """No cache, and a hub that refuses connections."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-
-
-def test_without_a_name_and_a_hub_the_demo_stands_in(tmp_path, monkeypatch, capsys):
-    empty_hub(tmp_path, monkeypatch)
+def test_without_a_name_and_a_hub_the_demo_stands_in(empty_hub, capsys):
     found = checkpoint.resolve(None)
     assert found.model_id == "demo"
     assert found.is_fallback
@@ -156,9 +146,8 @@ def test_a_demo_that_was_asked_for_is_not_announced(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_hub_that_never_answers_costs_less_than_ten_seconds(tmp_path, monkeypatch):
+def test_a_hub_that_never_answers_costs_less_than_ten_seconds(empty_hub, monkeypatch):
     """A server that takes the connection and says nothing."""
-    empty_hub(tmp_path, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setattr(checkpoint, "HUB_TIMEOUT_S", 1.0)
@@ -168,9 +157,8 @@ def test_a_hub_that_never_answers_costs_less_than_ten_seconds(tmp_path, monkeypa
     assert threading.active_count() < 10
 
 
-def test_a_cached_full_model_is_used_without_a_hub(layouts, tmp_path, monkeypatch):
-    empty_hub(tmp_path, monkeypatch)
-    repo = tmp_path / "cache" / ("models--" + checkpoint.FULL_MODEL_ID.replace("/", "--"))
+def test_a_cached_full_model_is_used_without_a_hub(layouts, empty_hub):
+    repo = empty_hub / ("models--" + checkpoint.FULL_MODEL_ID.replace("/", "--"))
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text("a" * 40)
     shutil.copytree(layouts["native"], repo / "snapshots" / ("a" * 40))

@@ -1,6 +1,5 @@
 """What a conversion leaves behind: described packages, a whole folder or none, and options that do what they say."""
 
-import os
 import subprocess
 import sys
 import time
@@ -99,7 +98,7 @@ def test_ios17_gives_one_decoder_length_and_one_function(demo_checkpoint, tmp_pa
         tmp_path / "m",
         ("decoder_prefill",),
         deployment_target="iOS17",
-        decoder_lengths=(conversion.IOS17_LENGTH,),
+        decoder_lengths=conversion.IOS17_LENGTHS,
     )
     record = Bundle.open(tmp_path / "m").record("decoder_prefill")
     assert record.functions == {"main": 1024}
@@ -165,12 +164,12 @@ def test_a_killed_conversion_is_never_taken_for_a_model(tmp_path):
 def test_the_same_conversion_is_not_done_twice(demo_checkpoint, tmp_path, capsys):
     folder = tmp_path / "m"
     first = convert_demo(demo_checkpoint, folder)
-    stamp = os.stat(folder / METADATA_FILE).st_mtime_ns
+    stamp = (folder / METADATA_FILE).stat().st_mtime_ns
     assert convert_demo(demo_checkpoint, folder) == first
-    assert os.stat(folder / METADATA_FILE).st_mtime_ns == stamp
+    assert (folder / METADATA_FILE).stat().st_mtime_ns == stamp
     assert "holds this conversion already" in capsys.readouterr().err
     convert_demo(demo_checkpoint, folder, force=True)
-    assert os.stat(folder / METADATA_FILE).st_mtime_ns > stamp
+    assert (folder / METADATA_FILE).stat().st_mtime_ns > stamp
 
 
 def test_another_conversion_is_not_overwritten_without_force(demo_checkpoint, tmp_path):

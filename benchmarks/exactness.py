@@ -1,0 +1,82 @@
+"""What exactness buys: the right way beside the usual wrong ones, on the demo clips, against PyTorch.
+
+    uv run benchmarks/exactness.py
+
+- attended padding: the audio transformer sees its zero padding, and every frame of a call sees every other, as the
+  conversion in FluidInference/mobius pull request 21 did;
+- no windows: padding is shut out, but the 8 s windows see each other, as the qwen-asr package does on CPU
+  (QwenLM/Qwen3-ASR issue 213);
+- monolithic encoder: one call a chunk of 1 s, without attention across chunks.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from forced_aligner import console
+
+app = typer.Typer(add_completion=False)
+RESULTS = Path(__file__).parent / "results/exactness.json"
+
+
+def attend_all(real: int, frames: int, window: int) -> NDArray[np.float32]:
+    """A mask that shuts out nothing."""
+    return np.zeros((1, 1, frames, frames), np.float32)
+
+
+def attend_real(real: int, frames: int, window: int) -> NDArray[np.float32]:
+    """A mask that shuts out padding, without windows."""
+    from forced_aligner.positions import window_mask
+
+    return window_mask(real, frames, frames)
+
+
+@app.command()
+def main() -> None:
+    """Measure every way and print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from forced_aligner import checkpoint, conversion, datasets, parity, reference
+    from forced_aligner.aligner import SPLIT_ENCODER, Aligner
+    from forced_aligner.backends import MilBackend
+    from forced_aligner.bundle import Bundle
+    from forced_aligner.paths import REFERENCE_FILE
+    from forced_aligner.tables import SCORE_COLUMNS, score_cells
+    from individual_components import COMPONENTS
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = checkpoint.resolve(checkpoint.DEMO_MODEL_ID)
+        clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
+        made = reference.make_reference(found, clips, folder / REFERENCE_FILE)
+        conversion.convert(found, folder / "m", conversion.Options(tuple(COMPONENTS)))
+        bundle = Bundle.open(folder / "m")
+        records = {key: record for key, record in bundle.metadata.components.items() if key not in SPLIT_ENCODER}
+        monolithic = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": records}))
+        ways = {
+            "this project": Aligner(bundle, MilBackend(bundle)),
+            "attended padding, no windows": Aligner(bundle, MilBackend(bundle), mask=attend_all),
+            "no windows": Aligner(bundle, MilBackend(bundle), mask=attend_real),
+            "monolithic encoder": Aligner(monolithic, MilBackend(monolithic)),
+        }
+        table = Table("way", *SCORE_COLUMNS)
+        results = {}
+        for way, aligner in ways.items():
+            report, _ = parity.compare(aligner, "mil", made, folder, parity.Gate())
+            table.add_row(way, *score_cells(report))
+            results[way] = report.model_dump(include={"boundaries", "bin_exact_percent", "aas_ms", "max_error_ms"})
+    Console(width=120).print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    console.run(app)
