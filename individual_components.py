@@ -6,7 +6,7 @@ it deviates, its docstring says why. Shapes are of the 0.6B checkpoint; all size
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,68 +27,111 @@ class AudioConv(nn.Module):
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
         super().__init__()
-        self.tower = model.model.audio_tower
+        tower = model.model.audio_tower
+        self.convolutions = nn.ModuleList([tower.conv2d1, tower.conv2d2, tower.conv2d3])
+        self.conv_out = tower.conv_out
+        self.positions = tower.positional_embedding
 
     def forward(self, mel_input: Tensor) -> Tensor:
         """(1, 128, 100) log-mel -> (1, 13, 1024)."""
-        tower = self.tower
         x = mel_input.unsqueeze(1)  # (1, 1, 128, 100)
-        for conv in (tower.conv2d1, tower.conv2d2, tower.conv2d3):
-            x = F.gelu(conv(x))
-        x = x.permute(0, 3, 1, 2).flatten(2)  # (1, 13, 480 * 16)
-        x = tower.conv_out(x)
-        return x + tower.positional_embedding.positional_embedding[: x.shape[1]]
+        for convolution in self.convolutions:
+            x = F.gelu(convolution(x))
+        x = self.conv_out(x.permute(0, 3, 1, 2).flatten(2))  # (1, 13, 480 * 16) -> (1, 13, 1024)
+        return x + self.positions.positional_embedding[: x.shape[1]]
 
 
-def _audio_layers(model: Qwen3ASRForTokenClassification, x: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """The audio transformer and the projector: (1, n, 1024) -> (1, n, 1024)."""
-    tower, projector = model.model.audio_tower, model.model.multi_modal_projector
-    for layer in tower.layers:
-        x = x + _audio_attention(layer.self_attn, layer.self_attn_layer_norm(x), attention_mask)
-        x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
-    x = tower.ln_post(x)
-    return projector.linear_2(projector.act(projector.linear_1(x)))
+class Layered(nn.Module):
+    """A wrapper of equal layers between two ends.
+
+    `first` makes the state, a tuple of tensors, from the inputs; each layer takes the state and renews its first
+    tensor, which `last` turns into the output. The conversion traces one layer and writes it out for all of them.
+    """
+
+    def __init__(self, first: nn.Module, layers: Iterable[nn.Module], last: nn.Module) -> None:
+        super().__init__()
+        self.first = first
+        self.layers = nn.ModuleList(layers)
+        self.last = last
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The inputs of the component's table -> its output."""
+        x, *rest = self.first(*inputs)
+        for layer in self.layers:
+            x = layer(x, *rest)
+        return self.last(x)
 
 
-def _audio_attention(attention: Any, x: Tensor, attention_mask: Tensor | None) -> Tensor:
-    def heads(projected: Tensor) -> Tensor:  # (1, n, 1024) -> (1, 16, n, 64)
-        return projected.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+class AudioLayer(nn.Module):
+    """One layer of the audio transformer."""
 
-    query = heads(attention.q_proj(x) * attention.scaling)
-    scores = query @ heads(attention.k_proj(x)).transpose(-1, -2)  # (1, 16, n, n)
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    mixed = scores.softmax(-1) @ heads(attention.v_proj(x))  # (1, 16, n, 64)
-    return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """(1, n, 1024), additive mask (1, 1, n, n) or none -> (1, n, 1024)."""
+        layer = self.layer
+        x = x + self._attention(layer.self_attn, layer.self_attn_layer_norm(x), attention_mask)
+        return x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
+
+    @staticmethod
+    def _attention(attention: Any, x: Tensor, attention_mask: Tensor | None) -> Tensor:
+        def heads(projected: Tensor) -> Tensor:  # (1, n, 1024) -> (1, 16, n, 64)
+            return projected.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
+
+        query = heads(attention.q_proj(x) * attention.scaling)
+        scores = query @ heads(attention.k_proj(x)).transpose(-1, -2)  # (1, 16, n, n)
+        if attention_mask is not None:
+            scores = scores + attention_mask
+        mixed = scores.softmax(-1) @ heads(attention.v_proj(x))  # (1, 16, n, 64)
+        return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
-class AudioTransformer(nn.Module):
+class Projection(nn.Module):
+    """The audio transformer's last norm, and the projector into the decoder's embedding space."""
+
+    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+        super().__init__()
+        self.ln_post = model.model.audio_tower.ln_post
+        self.projector = model.model.multi_modal_projector
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(1, n, 1024) -> (1, n, 1024)."""
+        projector = self.projector
+        return projector.linear_2(projector.act(projector.linear_1(self.ln_post(x))))
+
+
+class Pass(nn.Module):
+    """Hands its inputs on."""
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Any tensors -> the same."""
+        return inputs
+
+
+class AudioTransformer(Layered):
     """The audio transformer and the projector over whole 8 s windows.
 
     Hugging Face packs the windows without padding and attends in each by itself. A package has one shape, so the
     host passes an additive mask that is block-diagonal over the windows and shuts out padding: same result.
+
+    Inputs: (1, 256, 1024) conv features, (1, 1, 256, 256) mask of 0 or -1e4. Output: (1, 256, 1024).
     """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, features: Tensor, attention_mask: Tensor) -> Tensor:
-        """(1, 256, 1024) conv features, (1, 1, 256, 256) mask of 0 or -1e4 -> (1, 256, 1024)."""
-        return _audio_layers(self.model, features, attention_mask)
+        super().__init__(Pass(), map(AudioLayer, model.model.audio_tower.layers), Projection(model))
 
 
-class AudioEncoder(nn.Module):
-    """The monolithic encoder: one call a chunk, so no attention across chunks. Faster, and less accurate."""
+class AudioEncoder(Layered):
+    """The monolithic encoder: one call a chunk, so no attention across chunks. Faster, and less accurate.
+
+    Input: (1, 128, 100) log-mel. Output: (1, 13, 1024).
+    """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
-        super().__init__()
-        self.model = model
-        self.conv = AudioConv(model)
-
-    def forward(self, mel_input: Tensor) -> Tensor:
-        """(1, 128, 100) log-mel -> (1, 13, 1024)."""
-        return _audio_layers(self.model, self.conv(mel_input), None)
+        first = nn.Sequential(AudioConv(model), Pass())
+        super().__init__(first, map(AudioLayer, model.model.audio_tower.layers), Projection(model))
 
 
 class Embedding(nn.Module):
@@ -123,48 +166,53 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
 
 
-class DecoderPrefill(nn.Module):
-    """All decoder layers in one causal pass, without the final norm, which belongs to the head.
-
-    Attention goes by blocks of query rows, each over the keys up to its end: about half the work of the whole
-    square, and no L x L matrix is alive at once. The heads of a group share a key-value head: they are laid out
-    as further rows, so keys and values are never repeated.
+class DecoderStart(nn.Module):
+    """RoPE's tables for all heads, and the causal mask.
 
     A stored causal mask costs up to L^2 values a function. It is computed in the graph instead, from a row and a
     column of numbers; `position_cos` at position 0 is 1 by definition, and the product with it keeps the
     converter from folding the whole into a constant.
     """
 
-    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+    def __init__(self, group: int) -> None:
         super().__init__()
-        self.decoder = model.model.language_model
+        self.group = group  # query heads that share a key-value head
 
-    def forward(self, hidden_states: Tensor, position_cos: Tensor, position_sin: Tensor) -> Tensor:
-        """(1, L, 1024), and RoPE's cos and sin of (1, L, 128) each -> (1, L, 1024)."""
-        x = hidden_states
-        length = x.shape[1]
-        block = query_block(length)
-        config = self.decoder.config
-        mask = self._mask(length, block, config.num_attention_heads // config.num_key_value_heads, position_cos)
-        cos, sin = position_cos[0].unsqueeze(1), position_sin[0].unsqueeze(1)  # (L, 1, 128)
-        for layer in self.decoder.layers:
-            norm = layer.input_layernorm
-            x = x + self._attention(layer.self_attn, rms_norm(x, norm.weight, norm.variance_epsilon), cos, sin, mask)
-            norm, mlp = layer.post_attention_layernorm, layer.mlp
-            y = rms_norm(x, norm.weight, norm.variance_epsilon)
-            x = x + mlp.down_proj(mlp.act_fn(mlp.gate_proj(y)) * mlp.up_proj(y))
-        return x
+    def forward(self, hidden_states: Tensor, position_cos: Tensor, position_sin: Tensor) -> tuple[Tensor, ...]:
+        """(1, L, 1024), (1, L, 128), (1, L, 128) -> the same states, cos and sin (L, 1, 128), and the mask.
 
-    @staticmethod
-    def _mask(length: int, block: int, group: int, position_cos: Tensor) -> Tensor:
-        """(group * block, L): 0 where the last block's row may look at the column, MASKED where not.
-
-        A block that ends at `end` uses the last `end` columns: the mask depends on column minus row alone.
+        The mask is (group * block, L): 0 where the last block's row may look at the column, MASKED where not. A
+        block that ends at `end` uses the last `end` columns: the mask depends on column minus row alone.
         """
+        length = hidden_states.shape[1]
+        block = query_block(length)
         one = position_cos[0, 0, 0]
         column = torch.arange(length, dtype=torch.float32) - float(length - block)
-        row = torch.arange(block, dtype=torch.float32).repeat(group).unsqueeze(1)
-        return (column.to(one.dtype) - row.to(one.dtype) * one).clamp(0.0, 1.0) * MASKED
+        row = torch.arange(block, dtype=torch.float32).repeat(self.group).unsqueeze(1)
+        mask = (column.to(one.dtype) - row.to(one.dtype) * one).clamp(0.0, 1.0) * MASKED
+        return hidden_states, position_cos[0].unsqueeze(1), position_sin[0].unsqueeze(1), mask
+
+
+class DecoderLayer(nn.Module):
+    """One decoder layer.
+
+    Attention goes by blocks of query rows, each over the keys up to its end: about half the work of the whole
+    square, and no L x L matrix is alive at once. The heads of a group share a key-value head: they are laid out
+    as further rows, so keys and values are never repeated.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        """(1, L, 1024), (L, 1, 128), (L, 1, 128), (group * block, L) -> (1, L, 1024)."""
+        norm, mlp = self.layer.input_layernorm, self.layer.mlp
+        y = rms_norm(x, norm.weight, norm.variance_epsilon)
+        x = x + self._attention(self.layer.self_attn, y, cos, sin, mask)
+        norm = self.layer.post_attention_layernorm
+        y = rms_norm(x, norm.weight, norm.variance_epsilon)
+        return x + mlp.down_proj(mlp.act_fn(mlp.gate_proj(y)) * mlp.up_proj(y))
 
     @staticmethod
     def _attention(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
@@ -189,6 +237,18 @@ class DecoderPrefill(nn.Module):
             out = (scores.softmax(-1) @ value[:, :end]).unflatten(1, (group, block))  # (8, 2, block, 128)
             mixed.append(out.permute(2, 0, 1, 3).flatten(1))  # (block, 16 * 128)
         return attention.o_proj(torch.cat(mixed, 0)).unsqueeze(0)
+
+
+class DecoderPrefill(Layered):
+    """All decoder layers in one causal pass, without the final norm, which belongs to the head.
+
+    Inputs: (1, L, 1024), and RoPE's cos and sin of (1, L, 128) each. Output: (1, L, 1024).
+    """
+
+    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+        decoder = model.model.language_model
+        group = decoder.config.num_attention_heads // decoder.config.num_key_value_heads
+        super().__init__(DecoderStart(group), map(DecoderLayer, decoder.layers), nn.Identity())
 
 
 def query_block(length: int) -> int:

@@ -30,6 +30,7 @@ NOISE_DB = (-80.0, -38.0)  # against full scale
 CLEAN_PROBABILITY = 0.1  # of no noise at all
 ECHO_PROBABILITY = 0.3
 ECHOES, ECHO_DELAY_S, ECHO_GAIN = 4, (0.005, 0.09), (0.03, 0.3)
+LOG_UNIFORM_PROBABILITY = 0.5  # of a batch's clip length, else uniform
 STOP_PROBABILITY = 0.04  # of leaving the rest of a clip silent after an utterance
 NOISE_POOL_S = 120
 
@@ -75,9 +76,15 @@ class BatchMaker:
         self.noise = _noise_pool(np.random.default_rng(seed))
 
     def batch(self, step: int, shortest_s: float, longest_s: float, batch_s: float) -> Batch:
-        """A batch of `batch_s` seconds of audio in clips of one length, drawn log-uniformly between the two."""
+        """A batch of `batch_s` seconds of audio in clips of one length between the two.
+
+        Half of the lengths are drawn uniformly, so that there are long ones, half log-uniformly.
+        """
         rng = np.random.default_rng((self.seed, step))
-        length = int(np.exp(rng.uniform(np.log(shortest_s), np.log(longest_s))) * SAMPLE_RATE_HZ)
+        length_s = rng.uniform(shortest_s, longest_s)
+        if rng.random() < LOG_UNIFORM_PROBABILITY:
+            length_s = np.exp(rng.uniform(np.log(shortest_s), np.log(longest_s)))
+        length = int(length_s * SAMPLE_RATE_HZ)
         count = max(2, round(batch_s * SAMPLE_RATE_HZ / length))
         clips = [self._clip(rng, length) for _ in range(count)]
         audio = torch.from_numpy(np.stack([clip[0] for clip in clips]))

@@ -1,37 +1,33 @@
-"""Conversion: trace a wrapper, `ct.convert` it, join its functions, describe and save the package."""
+"""Conversion: trace the pieces of a wrapper, `ct.convert` them, stitch, describe and save the package."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import shutil
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import coremltools as ct
 import numpy as np
 import torch
-from coremltools.libmilstoragepython import _BlobStorageWriter
-from coremltools.proto import MIL_pb2, Model_pb2
-from numpy.typing import NDArray
+from coremltools.proto import Model_pb2
 from torch import nn
 
 from forced_aligner import bundle, checkpoint
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
-from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
 from forced_aligner.paths import METADATA_FILE
 from forced_aligner.schemas import BundleMetadata, ComponentRecord, Precision, read_json, write_json
-from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes, TensorSpec
+from forced_aligner.stitching import MAIN, Piece, Stage, WeightStore, distinct_copy, multifunction, stitch
+from individual_components import COMPONENTS, LENGTH_STEP, Component, Layered, Sizes, TensorSpec
 
 DEFAULT_LENGTHS: tuple[int, ...] = (256, 512, 1024, 2048)
-MAIN = "main"  # the only function of a package that is not converted by length
+Types = list[ct.TensorType]
 TRACE_SEQUENCE = 8  # tokens that a flexible axis is traced with
 IOS17_LENGTHS: tuple[int, ...] = (1024,)  # iOS 17 has no multifunction packages
 AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
@@ -145,15 +141,20 @@ def _convert_component(
     lengths = {MAIN: metadata.decoder_lengths[-1]}
     if component.by_length and options.deployment_target != "iOS17":
         lengths = {function_name(length): length for length in metadata.decoder_lengths}
+    wrapper = component.wrapper(model).eval()
+    package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        converted = {}
+        store = WeightStore(Path(scratch) / "weights")
+        functions = {}
         for name, length in lengths.items():
             sizes = Sizes(metadata.dimensions, options.audio_frames, length)
-            package = Path(scratch) / f"{name}.mlpackage"
-            trace_and_convert(component, model, sizes, precision, options, package)
-            converted[name] = package
-        package = folder / component.package
-        _save(component, converted, precision, metadata, package)
+            place = Path(scratch) / name
+            place.mkdir()
+            stages = _stages(component, wrapper, sizes, precision, options, place)
+            functions[name] = stitch(stages, [tensor.name for tensor in component.outputs], store)
+        spec = functions[MAIN] if MAIN in functions else multifunction(functions)
+        _describe(spec, component, precision, metadata)
+        ct.utils.save_spec(spec, str(package), weights_dir=str(store.folder))
     return ComponentRecord(
         package=component.package,
         precision=precision,
@@ -168,24 +169,57 @@ def function_name(length: int) -> str:
     return f"length_{length}"
 
 
-def trace_and_convert(
-    component: Component, model: nn.Module, sizes: Sizes, precision: Precision, options: Options, package: Path
-) -> None:
-    """Convert one function of a component into `package`, undescribed and with the single function `main`."""
-    wrapper = component.wrapper(model).eval()
+def _stages(
+    component: Component, wrapper: nn.Module, sizes: Sizes, precision: Precision, options: Options, place: Path
+) -> list[Stage]:
+    """The converted pieces of one function: a plain wrapper is one, a layered one three, of which one repeats."""
+    inputs = [_tensor_type(spec, sizes) for spec in component.inputs]
+    outputs = [ct.TensorType(dtype=np.float32) for _ in component.outputs]
     examples = tuple(_example(spec, sizes) for spec in component.inputs)
-    pipeline = ct.PassPipeline.DEFAULT if options.optimize else _unoptimized(precision)
+
+    def piece(
+        name: str, module: nn.Module, examples: tuple[torch.Tensor, ...], taken: Types, made: Types, *, template: bool
+    ) -> Piece:
+        package = place / f"{name}.mlpackage"
+        _trace_and_convert(module, examples, taken, made, precision, options, package)
+        return Piece(package, dict(module.named_parameters()) if template else None)
+
+    if not isinstance(wrapper, Layered):
+        return [Stage("whole", piece("whole", wrapper, examples, inputs, outputs, template=False))]
+    with torch.inference_mode():
+        state = tuple(wrapper.first(*examples))
+    inner = np.float16 if precision == "float16" else np.float32
+    names = [f"state_{index}" for index in range(len(state))]
+    taken = [ct.TensorType(name=name, shape=x.shape, dtype=inner) for name, x in zip(names, state, strict=True)]
+    made = [ct.TensorType(dtype=inner) for _ in names]
+    layer = piece("layer", distinct_copy(wrapper.layers[0]), state, taken, made[:1], template=True)
+    layers = [Stage(f"layer_{i}", layer, dict(each.named_parameters())) for i, each in enumerate(wrapper.layers)]
+    first = Stage("first", piece("first", wrapper.first, examples, inputs, made, template=False))
+    last = Stage("last", piece("last", wrapper.last, state[:1], taken[:1], outputs, template=False))
+    return [first, *layers, last]
+
+
+def _trace_and_convert(
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    inputs: Types,
+    outputs: Types,
+    precision: Precision,
+    options: Options,
+    package: Path,
+) -> None:
+    """Convert `module` into `package`, undescribed and with the single function `main`."""
     # coremltools and torch print progress bars and notes about pinned versions here; errors are exceptions.
-    with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()):
-        traced = torch.jit.trace(wrapper, examples, check_trace=False)
+    with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         ct.convert(
-            traced,
+            torch.jit.trace(module.eval(), examples, check_trace=False),
             convert_to="mlprogram",
-            inputs=[_tensor_type(spec, sizes) for spec in component.inputs],
-            outputs=[ct.TensorType(name=spec.name, dtype=np.float32) for spec in component.outputs],
+            inputs=inputs,
+            outputs=outputs,
             minimum_deployment_target=getattr(ct.target, options.deployment_target),
             compute_precision=getattr(ct.precision, precision.upper()),
-            pass_pipeline=pipeline,
+            pass_pipeline=ct.PassPipeline.DEFAULT if options.optimize else _unoptimized(precision),
             skip_model_load=True,
             package_dir=str(package),
         )
@@ -207,20 +241,12 @@ def _tensor_type(spec: TensorSpec, sizes: Sizes) -> ct.TensorType:
     return ct.TensorType(name=spec.name, shape=shape, dtype=np.int32 if spec.dtype == torch.int32 else np.float32)
 
 
-def _save(
-    component: Component, converted: dict[str, Path], precision: Precision, metadata: BundleMetadata, target: Path
-) -> None:
-    """Describe the package, join its functions if there are several, and save it."""
-    specs = {name: ct.utils.load_spec(str(package)) for name, package in converted.items()}
-    weights = {name: package / "Data/com.apple.CoreML/weights" for name, package in converted.items()}
-    if list(specs) == [MAIN]:
-        spec, weights_dir = specs[MAIN], weights[MAIN]
-        _describe_features(component, spec.description.input, spec.description.output)
-    else:
-        weights_dir = target.parent / "joined-weights"
-        spec = _join(specs, weights, weights_dir)
-        for function in spec.description.functions:
-            _describe_features(component, function.input, function.output)
+def _describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:
+    """Everything a package says of itself."""
+    texts = {tensor.name: tensor.description for tensor in (*component.inputs, *component.outputs)}
+    for function in spec.description.functions or [spec.description]:
+        for feature in (*function.input, *function.output):
+            feature.shortDescription = texts[feature.name]
     text = spec.description.metadata
     text.author, text.license, text.versionString = AUTHOR, LICENSE, version_string()
     text.shortDescription = component.description
@@ -232,8 +258,6 @@ def _save(
             **{f"{name}_version": number for name, number in metadata.tool_versions.items()},
         }
     )
-    ct.utils.save_spec(spec, str(target), weights_dir=str(weights_dir))
-    shutil.rmtree(target.parent / "joined-weights", ignore_errors=True)
 
 
 def version_string() -> str:
@@ -242,45 +266,3 @@ def version_string() -> str:
 
     pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
     return str(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"])
-
-
-def _describe_features(component: Component, inputs: Any, outputs: Any) -> None:
-    texts = {spec.name: spec.description for spec in (*component.inputs, *component.outputs)}
-    for feature in (*inputs, *outputs):
-        feature.shortDescription = texts[feature.name]
-
-
-def _join(specs: dict[str, Model_pb2.Model], weights: dict[str, Path], target: Path) -> Model_pb2.Model:
-    """One multifunction spec of several specs; a weight that occurs in several is written once.
-
-    `ct.utils.save_multifunction` does the same with every function's weights in memory at once. Here the weights
-    are mapped, and one at a time is copied from file to file.
-    """
-    target.mkdir()
-    writer = _BlobStorageWriter(str(target / "weight.bin"))
-    offsets: dict[tuple[int, str], int] = {}
-    joined = Model_pb2.Model()
-    joined.specificationVersion = max(spec.specificationVersion for spec in specs.values())
-    joined.mlProgram.version = next(iter(specs.values())).mlProgram.version
-    for name, spec in specs.items():
-        function = joined.mlProgram.functions[name]
-        function.CopyFrom(spec.mlProgram.functions[MAIN])
-        source = WeightFile(weights[name] / "weight.bin")
-        for constant, value in file_values(function):
-            data = source.raw(value.blobFileValue.offset, constant)
-            key = (tensor_type(value.type)[0], hashlib.sha256(data.data).hexdigest())
-            if key not in offsets:
-                offsets[key] = _WRITERS[key[0]](writer, data)
-            value.blobFileValue.offset = offsets[key]
-        description = joined.description.functions.add(name=name)
-        description.input.extend(spec.description.input)
-        description.output.extend(spec.description.output)
-    joined.description.defaultFunctionName = next(iter(specs))
-    return joined
-
-
-_WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
-    MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),
-    MIL_pb2.FLOAT32: lambda writer, data: writer.write_float_data(data.view(np.float32)),
-    MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
-}

@@ -137,7 +137,7 @@ def test_a_conversion_that_fails_leaves_what_was_there(demo_checkpoint, tmp_path
     def fail(*_):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(conversion, "_save", fail)
+    monkeypatch.setattr(conversion, "_describe", fail)
     with pytest.raises(RuntimeError, match="planted"):
         convert_demo(demo_checkpoint, folder, force=True)
     assert Bundle.open(folder).metadata == before

@@ -57,7 +57,7 @@ class Step:
 class Function:
     """One function of a program, planned once and run many times."""
 
-    def __init__(self, name: str, spec: MIL_pb2.Function, weights: WeightFile | None) -> None:
+    def __init__(self, name: str, spec: MIL_pb2.Function, weights: WeightFile) -> None:
         self.name = name
         self.inputs = {value.name: _declared(value.type) for value in spec.inputs}
         block = spec.block_specializations[spec.opset]
@@ -112,8 +112,7 @@ class Program:
             raise UserError(f"{package} is not a usable Core ML package ({error}): convert the model again") from None
         if self.spec.WhichOneof("Type") != "mlProgram":
             raise UserError(f"{package} holds no ML program: convert it with convert-coreml.py")
-        weights = package / WEIGHTS_FILE
-        self._weights = WeightFile(weights) if weights.exists() else None
+        self._weights = WeightFile(package / WEIGHTS_FILE)
         self._functions: dict[str, Function] = {}
 
     @property
@@ -151,7 +150,7 @@ def _bind(argument: Any, values: dict[str, Any]) -> Any:
     return argument
 
 
-def _plan(block: MIL_pb2.Block, weights: WeightFile | None) -> list[Step]:
+def _plan(block: MIL_pb2.Block, weights: WeightFile) -> list[Step]:
     """Resolve constants, look every op up, and find where each value is used last."""
     constants: dict[str, Any] = {}
     steps: list[Step] = []
@@ -179,19 +178,15 @@ def _plan(block: MIL_pb2.Block, weights: WeightFile | None) -> list[Step]:
     return steps
 
 
-def _argument(
-    binding: MIL_pb2.Argument.Binding, constants: dict[str, Any], weights: WeightFile | None, name: str
-) -> Any:
+def _argument(binding: MIL_pb2.Argument.Binding, constants: dict[str, Any], weights: WeightFile, name: str) -> Any:
     if binding.WhichOneof("binding") == "value":
         return _constant(binding.value, weights, name)
     return constants[binding.name] if binding.name in constants else Variable(binding.name)
 
 
-def _constant(value: MIL_pb2.Value, weights: WeightFile | None, name: str) -> Any:
+def _constant(value: MIL_pb2.Value, weights: WeightFile, name: str) -> Any:
     """A constant: a Python scalar or string where its rank is 0, else a tensor."""
     if value.WhichOneof("value") == "blobFileValue":
-        if weights is None:
-            raise UserError(f"the weights of {name} are missing: the package has no {WEIGHTS_FILE.name}")
         return _tensor(weights.read(value, name))
     dtype, shape = tensor_type(value.type)
     immediate = value.immediateValue.tensor

@@ -53,14 +53,12 @@ class Blob:
 
 
 class WeightFile:
-    """A read-only mapping of `weight.bin`."""
+    """A read-only mapping of `weight.bin`; a package whose constants are all small has no such file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
-        except (OSError, ValueError) as error:
-            raise UserError(f"no usable weights at {path} ({error}): convert the model again") from None
+        has_bytes = path.is_file() and path.stat().st_size > 0
+        self._bytes = np.memmap(path, dtype=np.uint8, mode="r") if has_bytes else np.empty(0, np.uint8)
 
     def raw(self, record_offset: int, name: str) -> NDArray[np.uint8]:
         """The bytes of the blob whose record is at `record_offset`; `name` is the constant's, for the error.

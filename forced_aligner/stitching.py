@@ -1,0 +1,212 @@
+"""Specs of converted pieces, put together: equal layers from one template, several functions over one weight file.
+
+coremltools converts a model as a whole: each of 28 equal layers goes through every pass, and each function of a
+multifunction package holds all weights in memory. Here a piece is converted once, and its operations are copied with
+other names and other weights; a weight is written once, whatever layer or function refers to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from coremltools.converters.mil.backend.mil.helper import create_scalar_value
+from coremltools.libmilstoragepython import _BlobStorageWriter
+from coremltools.proto import MIL_pb2, Model_pb2
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from forced_aligner.mil.program import SPEC_FILE, WEIGHTS_FILE
+from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
+
+MAIN = "main"
+
+_WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
+    MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),
+    MIL_pb2.FLOAT32: lambda writer, data: writer.write_float_data(data.view(np.float32)),
+    MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
+}
+_TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}
+
+
+class WeightStore:
+    """The weight file of a package in the making: what was written under a key is not written again."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self._writer = _BlobStorageWriter(str(folder / WEIGHTS_FILE.name))
+        self._offsets: dict[Hashable, int] = {}
+
+    def put(self, key: Hashable, dtype: int, data: Callable[[], NDArray[np.uint8]]) -> int:
+        """The offset of the blob `key`; `data` gives its bytes, and is called if it is new."""
+        if key not in self._offsets:
+            self._offsets[key] = _WRITERS[dtype](self._writer, data())
+        return self._offsets[key]
+
+
+class Piece:
+    """A converted piece, in the package that coremltools saved.
+
+    Args:
+        package: the package.
+        parameters: those that another use of the piece replaces, by name; see `distinct_copy`.
+    """
+
+    def __init__(self, package: Path, parameters: Mapping[str, Tensor] | None = None) -> None:
+        self.spec = Model_pb2.Model.FromString((package / SPEC_FILE).read_bytes())
+        self.weights = WeightFile(package / WEIGHTS_FILE)
+        self.names = self._match(parameters or {})
+
+    def _match(self, parameters: Mapping[str, Tensor]) -> dict[int, str]:
+        """Which parameter the weight at each offset was made from, by its bytes.
+
+        Raises:
+            RuntimeError: a parameter is not in the file as it was: a pass has changed it, so it cannot be replaced.
+        """
+        known = {
+            (dtype, _digest(_bytes(parameter, dtype))): name
+            for name, parameter in parameters.items()
+            for dtype in _TORCH_TYPES
+        }
+        found = {}
+        for constant, value in file_values(self.function):
+            offset, dtype = value.blobFileValue.offset, tensor_type(value.type)[0]
+            name = known.get((dtype, _digest(self.weights.raw(offset, constant))))
+            if name is not None:
+                found[offset] = name
+        if missing := parameters.keys() - set(found.values()):
+            raise RuntimeError(f"the conversion has changed the weights {sorted(missing)}")
+        return found
+
+    @property
+    def function(self) -> MIL_pb2.Function:
+        """The only function."""
+        return self.spec.mlProgram.functions[MAIN]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A use of a piece. `name` is unique; `parameters` take the place of those it was converted with."""
+
+    name: str
+    piece: Piece
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def distinct_copy(module: nn.Module) -> nn.Module:
+    """A float32 copy of `module` whose every parameter is random, so that a weight tells which one it is."""
+    import copy
+
+    template = copy.deepcopy(module).float()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in template.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return template
+
+
+def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) -> Model_pb2.Model:
+    """One single-function spec that runs `stages` one after another.
+
+    The first stage's inputs are the function's. Each output of a stage takes the place of the input at its position
+    in the state; the rest of the state stays. The last stage's outputs are the function's, and are named `outputs`.
+    """
+    first, last = stages[0].piece, stages[-1].piece
+    joined = Model_pb2.Model()
+    joined.CopyFrom(first.spec)
+    function = joined.mlProgram.functions[MAIN]
+    block = _block(function)
+    del block.operations[:]
+    state = [value.name for value in function.inputs]
+    for stage in stages:
+        part = MIL_pb2.Function()
+        part.CopyFrom(stage.piece.function)
+        _copy_passed_inputs(part)
+        _place_weights(part, stage, store)
+        names = dict(zip((value.name for value in part.inputs), state, strict=False))
+        if stage is stages[-1]:
+            names.update(zip(_block(part).outputs, outputs, strict=True))
+        _rename(part, names, f"{stage.name}_")
+        renewed = list(_block(part).outputs)
+        state = renewed + state[len(renewed) :]
+        block.operations.extend(_block(part).operations)
+    block.outputs[:] = outputs
+    del joined.description.output[:]
+    joined.description.output.extend(last.spec.description.output)
+    for feature, name in zip(joined.description.output, outputs, strict=True):
+        feature.name = name
+    return joined
+
+
+def _block(function: MIL_pb2.Function) -> MIL_pb2.Block:
+    return function.block_specializations[function.opset]
+
+
+def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
+    """Where an output is an input itself, put an `identity` between, so that the two can have different names."""
+    block = _block(function)
+    for index, name in enumerate(block.outputs):
+        for value in function.inputs:
+            if value.name == name:
+                copy = block.operations.add(type="identity")
+                copy.attributes["name"].CopyFrom(create_scalar_value(f"{name}_copy"))
+                copy.inputs["x"].arguments.add(name=name)
+                copy.outputs.add(name=f"{name}_copy", type=value.type)
+                block.outputs[index] = f"{name}_copy"
+
+
+def _place_weights(function: MIL_pb2.Function, stage: Stage, store: WeightStore) -> None:
+    """Point every weight of a copied piece at a blob of the store, its own or that of the stage's parameter."""
+    piece = stage.piece
+    for constant, value in file_values(function):
+        offset, dtype = value.blobFileValue.offset, tensor_type(value.type)[0]
+        if name := piece.names.get(offset):
+            make = partial(_bytes, stage.parameters[name], dtype)
+            value.blobFileValue.offset = store.put((stage.name, name, dtype), dtype, make)
+        else:
+            data = piece.weights.raw(offset, constant)
+            value.blobFileValue.offset = store.put((dtype, _digest(data)), dtype, partial(np.ascontiguousarray, data))
+
+
+def _bytes(parameter: Tensor, dtype: int) -> NDArray[np.uint8]:
+    return parameter.detach().to(_TORCH_TYPES[dtype]).contiguous().numpy().view(np.uint8).reshape(-1)
+
+
+def _digest(data: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(data).data).hexdigest()
+
+
+def _rename(function: MIL_pb2.Function, names: dict[str, str], prefix: str) -> None:
+    """Give every value of a copied piece a name of its own; `names` has those that are given."""
+    block = _block(function)
+    for operation in block.operations:
+        for value in operation.outputs:
+            value.name = names.setdefault(value.name, prefix + value.name)
+        for argument in operation.inputs.values():
+            for binding in argument.arguments:
+                if binding.WhichOneof("binding") == "name":
+                    binding.name = names[binding.name]
+        label = operation.attributes["name"].immediateValue.tensor.strings
+        label.values[0] = prefix + label.values[0]
+    block.outputs[:] = [names[name] for name in block.outputs]
+
+
+def multifunction(functions: Mapping[str, Model_pb2.Model]) -> Model_pb2.Model:
+    """One spec whose functions are the single functions of `functions`, over one weight file."""
+    joined = Model_pb2.Model()
+    joined.specificationVersion = max(spec.specificationVersion for spec in functions.values())
+    joined.mlProgram.version = next(iter(functions.values())).mlProgram.version
+    for name, spec in functions.items():
+        joined.mlProgram.functions[name].CopyFrom(spec.mlProgram.functions[MAIN])
+        description = joined.description.functions.add(name=name)
+        description.input.extend(spec.description.input)
+        description.output.extend(spec.description.output)
+    joined.description.defaultFunctionName = next(iter(functions))
+    return joined
