@@ -1,6 +1,6 @@
 """The training losses: the timestamps, and three denser ones that make the small model learn.
 
-Trained on the timestamp positions alone, the model stalls. So the same head also says of each audio embedding
+A trial with the timestamp positions alone stalled. So the same head also says of each audio embedding
 when it is, and of each text byte when it is spoken, and a linear layer names the phoneme at each audio embedding.
 That layer is dropped afterwards; the rest of the model is the plain `Qwen3ASRForTokenClassification`.
 """

@@ -65,6 +65,17 @@ def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | N
     return words
 
 
+def check_duration(samples: NDArray[np.float32], num_classes: int, segment_ms: float) -> None:
+    """Refuse (samples,) of 16 kHz audio that lasts longer than the head has classes for: 400 s.
+
+    Raises:
+        UserError: it does.
+    """
+    duration_s, end_s = samples.size / features.SAMPLE_RATE_HZ, num_classes * segment_ms / 1000
+    if duration_s > end_s:
+        raise UserError(f"the audio lasts {duration_s:.1f} s, but the model's times end at {end_s:.0f} s: cut it there")
+
+
 class Aligner:
     """A converted model, ready to align many clips."""
 
@@ -99,8 +110,10 @@ class Aligner:
         """Align `transcript` with (samples,) of 16 kHz mono audio.
 
         Raises:
-            UserError: no words, a language that is not served, or a prompt longer than every converted decoder.
+            UserError: no words, a language that is not served, audio beyond the head's end, or a prompt longer than
+                every converted decoder.
         """
+        check_duration(samples, self.metadata.dimensions.num_classes, self.metadata.timestamp_segment_ms)
         words = split_words(self.processor, transcript, language)
         clock = _Clock()
         mel = features.log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)

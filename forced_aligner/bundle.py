@@ -86,6 +86,24 @@ class Bundle:
         return self.folder / self.record(component).package
 
 
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed conversions to the same place have left: their processes are gone."""
+    for left in folder.parent.glob(f".{folder.name}.*.partial"):
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
     """Give a new folder beside `folder`, and move it there when the block ends without an error.
@@ -99,6 +117,7 @@ def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
         why = "is there already: give --force to replace it" if replace is False else "is not a converted model"
         raise UserError(f"{folder} {why}, or choose another --output-dir")
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    _remove_abandoned(folder)
     try:
         partial.mkdir(parents=True)
         yield partial

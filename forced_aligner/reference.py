@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from forced_aligner import checkpoint, features
-from forced_aligner.aligner import split_words, word_time
+from forced_aligner.aligner import check_duration, split_words, word_time
 from forced_aligner.console import log
 from forced_aligner.schemas import (
     Clip,
@@ -38,8 +38,9 @@ def align(
     """Word times of (samples,) of 16 kHz mono audio, by `Qwen3ASRForTokenClassification` and its processor.
 
     Raises:
-        UserError: no words, or a language that is not served.
+        UserError: no words, a language that is not served, or audio beyond the head's end.
     """
+    check_duration(samples, model.config.num_labels, processor.timestamp_segment_time)
     split_words(processor, transcript, language)  # for its one-sentence errors
     inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)
     with torch.inference_mode():

@@ -123,6 +123,13 @@ def test_the_shortest_decoder_that_fits_is_chosen():
     assert [positions.choose_length(n, [256, 640, 1024]) for n in (1, 256, 257, 1024)] == [256, 256, 640, 1024]
 
 
+def test_audio_beyond_the_heads_end_is_refused(aligner, demo_model, demo_processor):
+    samples = np.zeros(400 * 16_000 + 1, np.float32)
+    for align in (aligner.align, lambda *clip: reference.align(demo_model, demo_processor, *clip)):
+        with pytest.raises(UserError, match=r"lasts 400\.0 s, but the model's times end at 400 s"):
+            align(samples, "one", "English")
+
+
 @pytest.mark.parametrize("transcript", ["", "  ", "?!, ..."])
 def test_a_transcript_without_words_is_refused(aligner, transcript):
     with pytest.raises(UserError, match="has no words to align"):
