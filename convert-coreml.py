@@ -49,7 +49,7 @@ def convert(
     if decoder_lengths is not None:
         lengths = console.parse_ints("--decoder-lengths", decoder_lengths)
     options = conversion.Options(
-        components=tuple(name.strip() for name in components.split(",")) if components else DEFAULT_COMPONENTS,
+        components=tuple(dict.fromkeys(map(str.strip, components.split(",")))) if components else DEFAULT_COMPONENTS,
         decoder_lengths=lengths,
         audio_frames=audio_frames,
         precision=precision,

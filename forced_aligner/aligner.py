@@ -90,15 +90,12 @@ class Aligner:
         Raises:
             UserError: a component is missing.
         """
-        for key in TEXT_COMPONENTS:
-            bundle.record(key)
-        # The split encoder wherever it is there: the monolithic one does not attend across chunks.
-        self.monolithic = not all(key in bundle.metadata.components for key in SPLIT_ENCODER)
-        for key in (
-            MONOLITHIC_ENCODER if self.monolithic and "audio_encoder" in bundle.metadata.components else SPLIT_ENCODER
-        ):
-            bundle.record(key)
         self.metadata = bundle.metadata
+        there = self.metadata.components.keys()
+        # The split encoder wherever it is there: the monolithic one does not attend across chunks.
+        self.monolithic = there >= {*MONOLITHIC_ENCODER} and not there >= {*SPLIT_ENCODER}
+        for key in (*(MONOLITHIC_ENCODER if self.monolithic else SPLIT_ENCODER), *TEXT_COMPONENTS):
+            bundle.record(key)
         self.processor = load_processor(bundle.folder)
         self._backend = backend
         self._mask = mask

@@ -97,7 +97,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         token_ids=checkpoint.token_ids(processor, config),
         timestamp_segment_ms=processor.timestamp_segment_time,
         audio_frames=options.audio_frames,
-        decoder_lengths=sorted(options.decoder_lengths),
+        decoder_lengths=sorted(set(options.decoder_lengths)),
         precision=options.precision,
         deployment_target=options.deployment_target,
         compute_units="ALL" if options.ane else "CPU_AND_GPU",

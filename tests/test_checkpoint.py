@@ -86,10 +86,31 @@ def test_both_layouts_have_the_same_dimensions(layouts):
     assert sizes[0].rope_theta == 1_000_000.0
 
 
-def test_a_legacy_processor_is_built_from_its_tokenizer(layouts, demo_checkpoint, demo_processor):
+def slow_tokenizer(source, target):
+    """A tokenizer as legacy checkpoints have it: vocabulary, merges, and the added tokens in its config."""
+    saved = json.loads((source / "tokenizer.json").read_text())
+    added = {str(token["id"]): token for token in saved["added_tokens"]}
+    plain = {text: number for text, number in saved["model"]["vocab"].items() if str(number) not in added}
+    config = {
+        "tokenizer_class": "Qwen2Tokenizer",
+        "added_tokens_decoder": {
+            number: {k: v for k, v in token.items() if k != "id"} for number, token in added.items()
+        },
+        **{f"{kind}_token": added["256"]["content"] for kind in ("pad", "eos")},
+    }
+    (target / "vocab.json").write_text(json.dumps(plain))
+    (target / "merges.txt").write_text("#version: 0.2\n")
+    (target / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocabulary and merges"])
+def test_a_legacy_processor_is_built_from_its_tokenizer(layouts, demo_checkpoint, demo_processor, kind):
     """Legacy folders have a tokenizer and no aligner processor: the prompt is the same, without a chat prefix."""
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(demo_checkpoint.folder / name, layouts["legacy"])
+    if kind == "tokenizer.json":
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(demo_checkpoint.folder / name, layouts["legacy"])
+    else:
+        slow_tokenizer(demo_checkpoint.folder, layouts["legacy"])
     processor = checkpoint.load_processor(layouts["legacy"])
     audio = torch.zeros(16_000).numpy()
     found, expected = (
