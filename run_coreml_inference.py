@@ -18,34 +18,51 @@ BackendOption = Annotated[
 
 @app.command()
 def infer(
-    audio_file: Annotated[Path, typer.Option(help="wav, flac, ogg or mp3; any rate, mono or stereo.")],
-    text: Annotated[str, typer.Option(help="The transcript.")],
+    audio_file: Annotated[Path | None, typer.Option(help="One recording: wav, flac, ogg or mp3, of any rate.")] = None,
+    text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
+    text_file: Annotated[Path | None, typer.Option(help="Its transcript, in a file.")] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option(help="Many: a folder of pairs (talk.wav + talk.txt or .lab), or a manifest (.jsonl or .csv)."),
+    ] = None,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Write files there, named after the recordings.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Some of json, srt, vtt, ass, textgrid, ctm, audacity, tsv.")
+    ] = "json",
+    max_line_chars: Annotated[int, typer.Option(min=1, help="Longest subtitle line.")] = 42,
+    max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 6.0,
+    karaoke: Annotated[bool, typer.Option("--karaoke", help="Mark each word's time inside vtt and ass cues.")] = False,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = 0.0,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw a PNG of each recording as well.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
-    """Print a start and an end time for every word of a transcript."""
-    from forced_aligner import features
+    """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
+    from forced_aligner import batch, datasets
     from forced_aligner.aligner import Aligner
     from forced_aligner.backends import make_backend
     from forced_aligner.bundle import Bundle
+    from forced_aligner.errors import UserError
+    from forced_aligner.formats import FORMATS, CueOptions, parse_formats
+    from forced_aligner.tables import stage_line
 
-    samples = features.load_audio(audio_file)
+    names, cues = parse_formats(formats), CueOptions(max_line_chars, max_cue_s, karaoke=karaoke)
+    clips = datasets.input_clips(audio_file, text, text_file, files, language)
+    if output_dir is None and (files is not None or plot or len(names) > 1):
+        raise UserError("--files, --plot and several formats need --output-dir")
     bundle = Bundle.open(model_dir)
-    alignment = Aligner(bundle, make_backend(backend, bundle)).align(samples, text, language)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps([word.model_dump() for word in alignment.words], ensure_ascii=False, indent=2))
-    else:
-        from forced_aligner.tables import print_alignment
-
-        print_alignment(alignment)
+    aligner = Aligner(bundle, make_backend(backend, bundle))
+    if output_dir is not None:
+        output = batch.Output(output_dir, names, cues, min_confidence, plot, skip_existing)
+        if failures := batch.align_all(aligner, clips, output):
+            raise UserError(f"{len(failures)} of {len(clips)} recordings failed: " + "; ".join(failures))
+        return
+    file, alignment, _ = batch.align_file(aligner, clips[0], min_confidence)
+    typer.echo(FORMATS[names[0]].write(file, cues), nl=False)
     if verbose:
-        from forced_aligner.tables import stage_line
-
         console.log(stage_line(alignment))
 
 

@@ -147,8 +147,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the finished model goes.")] = DEMO / "model",
     seed: Annotated[int, typer.Option(help="Seed of data, weights and batches.")] = 0,
     utterances: Annotated[int, typer.Option(help="Utterances to synthesise; 40,000 are 36 hours.")] = 40_000,
-    steps: Annotated[int, typer.Option(help="Training steps in all.")] = 8_000,
-    decay_steps: Annotated[int, typer.Option(help="Last steps, in which the learning rate falls to zero.")] = 2_500,
+    steps: Annotated[int, typer.Option(help="Training steps in all.")] = 5_000,
+    decay_steps: Annotated[int, typer.Option(help="Last steps, in which the learning rate falls to zero.")] = 1_500,
     batch_s: Annotated[float, typer.Option(help="Seconds of audio in a batch.")] = 128.0,
     export_only: Annotated[bool, typer.Option(help="Write the checkpoint's averaged weights and stop.")] = False,
 ) -> None:

@@ -31,9 +31,10 @@ Mask = Callable[[int, int, int], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Alignment:
-    """Word times of one clip, and how long each stage took."""
+    """Word times of one clip with their confidences (see `confidences`), and how long each stage took."""
 
     words: list[WordTime]
+    confidences: list[float]
     duration_s: float
     stage_ms: dict[str, float] = field(default_factory=dict)
 
@@ -128,7 +129,12 @@ class Aligner:
         logits = self._predict("lm_head", hidden_states=decoded[:, marks])  # (1, 2 * words, classes)
         times = self._word_times(logits, words)
         clock.lap("head")
-        return Alignment(times, samples.size / features.SAMPLE_RATE_HZ, clock.laps)
+        return Alignment(
+            times,
+            confidences(logits, times, self.metadata.timestamp_segment_ms),
+            samples.size / features.SAMPLE_RATE_HZ,
+            clock.laps,
+        )
 
     def _predict(self, component: str, function: str = "main", **inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The only output of a component."""
@@ -191,6 +197,25 @@ class Aligner:
             self.metadata.timestamp_segment_ms,
         )
         return [word_time(item) for item in items]
+
+
+def confidences(logits: NDArray[np.float32], words: list[WordTime], segment_ms: float) -> list[float]:
+    """How sure the head is of each word, 0 to 1.
+
+    For a boundary it is the probability of the chosen time bin and its two neighbours; a word has the lower one of
+    its start and its end. A time that the monotonic repair has moved gets the probability of where it was moved to.
+
+    Args:
+        logits: (1, 2 * words, classes).
+        words: the times that were chosen.
+        segment_ms: milliseconds of one bin.
+    """
+    scores = logits[0] - logits[0].max(-1, keepdims=True)
+    probabilities = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    times_ms = [time_ms for word in words for time_ms in (word.start_time_ms, word.end_time_ms)]
+    bins = (np.round(np.array(times_ms) / segment_ms)).astype(int)
+    near = [float(row[max(0, chosen - 1) : chosen + 2].sum()) for row, chosen in zip(probabilities, bins, strict=True)]
+    return [min(start, end) for start, end in zip(near[::2], near[1::2], strict=True)]
 
 
 def word_time(item: dict[str, Any]) -> WordTime:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
@@ -19,6 +23,7 @@ LIBRISPEECH_PLACES = (
     Path.home() / "LibriSpeech",
 )
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
+TEXT_SUFFIXES = (".txt", ".lab")
 
 
 def load_clips(dataset: str, folder: Path | None, *, is_demo_model: bool, language: str | None) -> list[Clip]:
@@ -46,7 +51,23 @@ def load_clips(dataset: str, folder: Path | None, *, is_demo_model: bool, langua
         return _librispeech_clips(subset)
     if not Path(dataset).is_dir():
         raise UserError(f"no data set {dataset!r}; expected auto, demo, librispeech or a folder of pairs")
-    return _paired_clips(Path(dataset), language)
+    return paired_clips(Path(dataset), language)
+
+
+def input_clips(
+    audio_file: Path | None, text: str | None, text_file: Path | None, files: Path | None, language: str | None
+) -> list[Clip]:
+    """What `infer` was given: one recording with its transcript, or many.
+
+    Raises:
+        UserError: neither or both, or an input that cannot be read.
+    """
+    if files is not None and audio_file is None and text is None and text_file is None:
+        return paired_clips(files, language) if files.is_dir() else manifest_clips(files, language)
+    if files is not None or audio_file is None or (text is None) == (text_file is None):
+        raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
+    transcript = text if text_file is None else read_transcript(text_file)
+    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
 
 
 def find_librispeech(folder: Path | None) -> Path | None:
@@ -77,16 +98,73 @@ def _librispeech_clips(subset: Path) -> list[Clip]:
     return clips
 
 
-def _paired_clips(folder: Path, language: str | None) -> list[Clip]:
-    audios = sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
-    clips = []
-    for audio in audios:
-        text = audio.with_suffix(".txt")
-        if text.is_file():
-            transcript = text.read_text(encoding="utf-8").strip()
-            clips.append(Clip(audio=str(audio), transcript=transcript, language=language))
+def paired_clips(folder: Path, language: str | None) -> list[Clip]:
+    """The pairs of a folder, such as `talk.flac` + `talk.txt` (or `talk.lab`); what has no partner is listed.
+
+    Raises:
+        UserError: the folder holds no pair.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    texts = {path.stem: path for path in files if path.suffix.lower() in TEXT_SUFFIXES}
+    clips, used = [], set()
+    for audio in (path for path in files if path.suffix.lower() in AUDIO_SUFFIXES):
+        if audio.stem in texts:
+            used.add(audio.stem)
+            clips.append(Clip(audio=str(audio), transcript=read_transcript(texts[audio.stem]), language=language))
         else:
-            log(f"left out: {audio.name} has no {text.name} beside it")
+            log(f"left out: {audio.name} has no {audio.stem}.txt or .lab beside it")
+    for stem in texts.keys() - used:
+        log(f"left out: {texts[stem].name} has no audio beside it")
     if not clips:
         raise UserError(f"{folder} holds no pair such as talk.flac + talk.txt")
     return clips
+
+
+def read_transcript(path: Path) -> str:
+    """The text of a transcript file, UTF-8.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the transcript {path} ({error}); expected UTF-8 text") from None
+
+
+def manifest_clips(path: Path, language: str | None) -> list[Clip]:
+    """The clips of a manifest: JSON Lines or CSV with a header, with `audio`, `text` and perhaps `language`.
+
+    NeMo's `audio_filepath` will do for `audio`. Audio paths are relative to the manifest.
+
+    Raises:
+        UserError: it cannot be read, or a line lacks a key.
+    """
+    clips = []
+    for number, row in _rows(path):
+        audio, text = row.get("audio") or row.get("audio_filepath"), row.get("text")
+        if not audio or text is None:
+            raise UserError(f"{path} line {number}: expected the keys audio and text, found {', '.join(row)}")
+        clips.append(Clip(audio=str(path.parent / audio), transcript=text, language=row.get("language") or language))
+    if not clips:
+        raise UserError(f"{path} lists no recordings")
+    return clips
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and content of each row."""
+    text = read_transcript(path)
+    if path.suffix.lower() == ".csv":
+        yield from enumerate(csv.DictReader(text.splitlines()), 2)
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError as error:
+            raise UserError(
+                f"{path} line {number} is not JSON ({error}); expected JSON Lines, or name it .csv"
+            ) from None
+        if isinstance(row, dict):
+            yield number, row
+        elif row is not None:
+            raise UserError(f"{path} line {number}: expected an object with the keys audio and text")

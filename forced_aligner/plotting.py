@@ -20,10 +20,19 @@ from forced_aligner.schemas import WordTime
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
 MEL_BINS = 128
 INCHES_PER_S = 2.0
+PLAIN_SHADE = 0.25  # opacity of a word whose confidence is not shown
 
 
-def plot_alignment(samples: NDArray[np.float32], sides: dict[str, list[WordTime]], title: str, path: Path) -> None:
+def plot_alignment(
+    samples: NDArray[np.float32],
+    sides: dict[str, list[WordTime]],
+    title: str,
+    path: Path,
+    confidences: list[float] | None = None,
+) -> None:
     """Draw (samples,) of 16 kHz audio and the words of each side into a PNG at `path`.
+
+    With `confidences`, one a word, the shade of a word of the first side tells how sure it is.
 
     Raises:
         UserError: the file cannot be written.
@@ -38,7 +47,7 @@ def plot_alignment(samples: NDArray[np.float32], sides: dict[str, list[WordTime]
         layout="constrained",
     )
     for row, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
-        _draw_lane(lanes, words, row, color)
+        _draw_lane(lanes, words, row, color, confidences if row == 0 else None)
     lanes.set(yticks=range(len(sides)), yticklabels=list(sides), ylim=(len(sides) - 0.5, -0.5), title=title)
     lanes.tick_params(length=0)
     lanes.spines[:].set_visible(False)
@@ -57,8 +66,10 @@ def plot_alignment(samples: NDArray[np.float32], sides: dict[str, list[WordTime]
         plt.close(figure)
 
 
-def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str) -> None:
-    for word in words:
+def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str, confidences: list[float] | None) -> None:
+    for index, word in enumerate(words):
         start_s, end_s = word.start_time_ms / 1000, word.end_time_ms / 1000
-        axes.barh(row, end_s - start_s, left=start_s, height=0.8, color=color, alpha=0.25, edgecolor=color)
+        shade = PLAIN_SHADE if confidences is None else 0.05 + 0.6 * confidences[index]
+        axes.barh(row, end_s - start_s, left=start_s, height=0.8, color=color, alpha=shade)
+        axes.barh(row, end_s - start_s, left=start_s, height=0.8, fill=False, edgecolor=color)
         axes.text((start_s + end_s) / 2, row, word.text, ha="center", va="center", fontsize=8, clip_on=True)

@@ -6,13 +6,13 @@ Times are milliseconds and end in `_ms`, durations seconds and end in `_s`.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forced_aligner.errors import UserError
+from forced_aligner.files import write_whole
 
 Precision = Literal["float16", "float32"]
 
@@ -48,6 +48,37 @@ class ClipManifest(Record):
 
     schema_version: Literal[1] = 1
     samples: list[Clip] = Field(min_length=1)
+
+
+class TimedWord(Record):
+    """A word of the transcript as it was written, with its times; one without a letter has none.
+
+    `word` is the aligner's cleaned word. `confidence` is the probability that the head gives to the chosen time bins
+    and their neighbours, the lower one of start and end.
+    """
+
+    text: str
+    word: str | None = None
+    start_time_ms: float | None = None
+    end_time_ms: float | None = None
+    confidence: float | None = None
+    weak: bool = False  # below --min-confidence
+    glued: bool = False  # no space before it
+
+
+class TimedFile(Record):
+    """What `infer` writes of one recording."""
+
+    schema_version: Literal[1] = 1
+    audio: str
+    language: str | None
+    duration_s: float
+    words: list[TimedWord]
+
+    @property
+    def timed(self) -> list[TimedWord]:
+        """The words that have times."""
+        return [word for word in self.words if word.start_time_ms is not None]
 
 
 class ReferenceEnvironment(Record):
@@ -232,16 +263,9 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
 
 
 def write_json(record: Record, path: Path) -> None:
-    """Write `record` to `path` in one step: readers see the old file or the new one, never half of it.
+    """Write `record` to `path` in one step.
 
     Raises:
         UserError: the place cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+    write_whole(path, record.model_dump_json(indent=2) + "\n")

@@ -59,16 +59,6 @@ def _truth_cells(scores: object, has_truth: bool) -> list[str]:
     return [f"{truth.coreml:.1f}", f"{truth.pytorch:.1f}"] if truth else ["", ""]
 
 
-def print_alignment(alignment: Alignment) -> None:
-    """One row a word."""
-    table = Table()
-    for heading in ("word", "start s", "end s"):
-        table.add_column(heading, justify="left" if heading == "word" else "right")
-    for word in alignment.words:
-        table.add_row(word.text, f"{word.start_time_ms / 1000:.2f}", f"{word.end_time_ms / 1000:.2f}")
-    _console().print(table)
-
-
 def stage_line(alignment: Alignment) -> str:
     """Stage timings on one line."""
     return "  ".join(f"{stage} {ms:.0f} ms" for stage, ms in alignment.stage_ms.items())

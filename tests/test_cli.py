@@ -90,11 +90,13 @@ def test_a_missed_threshold_exits_with_1(here, three_commands):
 def test_infer_prints_json_for_programs(here, three_commands, demo_clips):
     folder, _ = three_commands
     clip = demo_clips[2]
-    arguments = ("infer", "--audio-file", clip.audio, "--text", clip.transcript, "--json", "--verbose")
+    arguments = ("infer", "--audio-file", clip.audio, "--text", clip.transcript, "--verbose")
     result = here("run_coreml_inference.py", *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert [word["text"] for word in json.loads(result.stdout)] == [word.text for word in clip.alignments]
-    assert result.stderr.split()[0] == "mel"
+    found = json.loads(result.stdout)
+    assert [word["word"] for word in found["words"]] == [word.text for word in clip.alignments]
+    assert " ".join(word["text"] for word in found["words"]) == clip.transcript
+    assert result.stderr.splitlines()[-1].startswith("mel ")
 
 
 def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, demo_clips, tmp_path):
@@ -107,7 +109,7 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
     options = ("--model-id", "demo", "--dataset", tmp_path, "--output", tmp_path / "pairs.json")
     pairs = here("compare-models.py", *options, cwd=tmp_path)
     assert pairs.returncode == 0, pairs.stderr
-    assert "left out: lonely.wav has no lonely.txt beside it" in pairs.stderr
+    assert "left out: lonely.wav has no lonely.txt or .lab beside it" in pairs.stderr
     single = here(
         "compare-models.py", "--model-id", "demo", "--audio-file", tmp_path / "talk.wav", "--text", clip.transcript,
         "--language", "en", "--output", tmp_path / "single.json", cwd=tmp_path,

@@ -1,0 +1,124 @@
+"""Align many recordings: every one is tried, failures are listed, and what is written is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner import features, transcript
+from forced_aligner.aligner import Aligner, Alignment
+from forced_aligner.console import log
+from forced_aligner.errors import UserError
+from forced_aligner.files import write_whole
+from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_length
+from forced_aligner.schemas import Clip, TimedFile, TimedWord
+
+WEAK_CLIP_CONFIDENCE = 0.5  # mean word confidence below which a transcript hardly fits its audio
+SILENCE_PEAK = 1e-4  # -80 dBFS
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how results are written."""
+
+    folder: Path
+    formats: list[str]
+    cues: CueOptions
+    min_confidence: float = 0.0
+    plot: bool = False
+    skip_existing: bool = False
+
+    def targets(self, clip: Clip) -> dict[str, Path]:
+        """The file of each format for one recording."""
+        stem = Path(clip.audio).stem
+        return {name: self.folder / f"{stem}{FORMATS[name].suffix}" for name in self.formats}
+
+
+def align_file(aligner: Aligner, clip: Clip, min_confidence: float) -> tuple[TimedFile, Alignment, NDArray[np.float32]]:
+    """Align one recording: its words as they were written, the bare alignment, and (samples,) of 16 kHz audio.
+
+    Raises:
+        UserError: the recording or its transcript cannot be used.
+    """
+    samples = features.load_audio(Path(clip.audio))
+    alignment = aligner.align(samples, clip.transcript, clip.language)
+    file = TimedFile(
+        audio=clip.audio,
+        language=clip.language,
+        duration_s=round(alignment.duration_s, 4),
+        words=_written_words(clip.transcript, alignment, min_confidence),
+    )
+    for warning in _warnings(samples, alignment):
+        log(f"warning: {clip.audio}: {warning}")
+    return file, alignment, samples
+
+
+def _written_words(text: str, alignment: Alignment, min_confidence: float) -> list[TimedWord]:
+    found = []
+    for unit in transcript.units(text, [word.text for word in alignment.words]):
+        if unit.word is None:
+            found.append(TimedWord(text=unit.text, glued=unit.glued))
+            continue
+        word, confidence = alignment.words[unit.word], alignment.confidences[unit.word]
+        found.append(
+            TimedWord(
+                text=unit.text,
+                word=word.text,
+                start_time_ms=word.start_time_ms,
+                end_time_ms=word.end_time_ms,
+                confidence=round(confidence, 4),
+                weak=confidence < min_confidence,
+                glued=unit.glued,
+            )
+        )
+    return found
+
+
+def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
+    found = []
+    if float(np.abs(samples).max()) < SILENCE_PEAK:
+        found.append("the audio is silent; the times mean nothing")
+    elif float(np.mean(alignment.confidences)) < WEAK_CLIP_CONFIDENCE:
+        found.append(f"mean confidence {np.mean(alignment.confidences):.2f}: does the transcript belong to the audio?")
+    return found
+
+
+def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
+    """Align every recording and write its files; returns one line for each that failed."""
+    failures, taken = [], {str(Path(clip.audio).resolve()): clip.audio for clip in clips}
+    for number, clip in enumerate(clips, 1):
+        label, targets = f"[{number}/{len(clips)}] {Path(clip.audio).name}", output.targets(clip)
+        if output.skip_existing and all(path.exists() for path in targets.values()):
+            log(f"{label}  there already")
+            continue
+        try:
+            for path in targets.values():
+                other = taken.setdefault(str(path.resolve()), clip.audio)
+                if other != clip.audio or path.resolve() == Path(clip.audio).resolve():
+                    raise UserError(f"{path} would overwrite what belongs to {other}: rename one, or run it by itself")
+            log(f"{label}  {_align_and_write(aligner, clip, output, targets)}")
+        except UserError as error:
+            failures.append(f"{clip.audio}: {error}")
+            log(f"{label}  FAILED")
+    return failures
+
+
+def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict[str, Path]) -> str:
+    file, alignment, samples = align_file(aligner, clip, output.min_confidence)
+    for name, path in targets.items():
+        write_whole(path, FORMATS[name].write(file, output.cues))
+    if output.plot:
+        from forced_aligner.plotting import plot_alignment
+
+        picture = output.folder / f"{Path(clip.audio).stem}.png"
+        sides = {"words": alignment.words}
+        plot_alignment(samples, sides, Path(clip.audio).name, picture, alignment.confidences)
+    lengthened = without_length(file) if any(FORMATS[name].needs_length for name in targets) else 0
+    weak = sum(word.weak for word in file.words)
+    notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
+    notes += [f"{weak} weak"] if weak else []
+    notes += [f"{lengthened} lengthened to {MIN_WORD_MS:.0f} ms"] if lengthened else []
+    return ", ".join(notes)

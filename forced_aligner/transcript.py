@@ -1,0 +1,86 @@
+"""The transcript's own words beside the aligner's: spelling and punctuation are kept, and every word in order."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from itertools import pairwise
+
+from forced_aligner.errors import UserError
+
+OPENING = {"Ps", "Pi"}  # Unicode categories of opening brackets and quotes: they belong to the word after them
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A stretch of the transcript as it was written.
+
+    Attributes:
+        text: its letters and its punctuation.
+        word: the index of the aligner's word in it; None where it has none, as a dash between spaces.
+        glued: whether no space stands before it.
+    """
+
+    text: str
+    word: int | None
+    glued: bool
+
+
+def units(transcript: str, words: list[str]) -> list[Unit]:
+    """Cut a transcript into one unit a word, punctuation included, and units without a word between spaces.
+
+    Args:
+        transcript: as the user wrote it.
+        words: the aligner's words, each a run of the transcript's letters and digits in order.
+
+    Raises:
+        UserError: the words are not the transcript's, which a tokenizer that rewrites letters could cause.
+    """
+    spans = _spans(transcript, words)
+    cuts = [0]
+    for (_, end), (start, _) in pairwise(spans):
+        cuts.append(end + _cut(transcript[end:start]))
+    cuts.append(len(transcript))
+    return [
+        unit
+        for index, (begin, end) in enumerate(pairwise(cuts))
+        for unit in _cut_to_units(transcript, begin, end, spans[index], index)
+    ]
+
+
+def _spans(transcript: str, words: list[str]) -> list[tuple[int, int]]:
+    """First character and last + 1 of each word."""
+    spans, position = [], 0
+    for word in words:
+        places = []
+        for letter in word:
+            position = transcript.find(letter, position) + 1
+            if position == 0:
+                raise UserError(f"the word {word!r} is not spelled so in the transcript: write it as it is read")
+            places.append(position)
+        spans.append((places[0] - 1, places[-1]))
+    return spans
+
+
+def _cut(between: str) -> int:
+    """Where the text between two words is cut: after its last space, else before its opening brackets and quotes."""
+    for index in range(len(between), 0, -1):
+        if between[index - 1].isspace():
+            return index
+    index = len(between)
+    while index and unicodedata.category(between[index - 1]) in OPENING:
+        index -= 1
+    return index
+
+
+def _cut_to_units(transcript: str, begin: int, end: int, span: tuple[int, int], word: int) -> list[Unit]:
+    """The stretch that holds the word, and what stands alone between spaces before and after it."""
+    start, stop = span
+    while start > begin and not transcript[start - 1].isspace():
+        start -= 1
+    while stop < end and not transcript[stop].isspace():
+        stop += 1
+    glued = start > 0 and not transcript[start - 1].isspace()
+    before = [Unit(piece, None, False) for piece in transcript[begin:start].split()]
+    after = [Unit(piece, None, False) for piece in transcript[stop:end].split()]
+    return [*before, Unit(transcript[start:stop], word, glued), *after]
