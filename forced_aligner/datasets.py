@@ -10,6 +10,7 @@ from typing import Any
 
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
+from forced_aligner.files import require_audio_file
 from forced_aligner.paths import DEMO_FOLDER, MANIFEST_FILE
 from forced_aligner.schemas import Clip, ClipManifest, read_json
 
@@ -66,6 +67,7 @@ def input_clips(
         return paired_clips(files, language) if files.is_dir() else manifest_clips(files, language)
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
+    require_audio_file(audio_file)
     transcript = text if text_file is None else read_transcript(text_file)
     return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
 

@@ -10,6 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from forced_aligner.errors import UserError
+from forced_aligner.files import require_audio_file
 
 SAMPLE_RATE_HZ = 16_000
 N_FFT = 400  # 25 ms
@@ -26,10 +27,7 @@ def load_audio(path: Path) -> NDArray[np.float32]:
     Raises:
         UserError: no such file, not audio, no samples, or samples that are not finite.
     """
-    if not path.exists():
-        raise UserError(f"no audio file at {path}")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; expected an audio file (wav, flac, ogg or mp3)")
+    require_audio_file(path)
     try:
         samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # (samples, channels)
     except (soundfile.SoundFileError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Writing files so that readers see the old one or the new one, never half of it."""
+"""Files that must be there, and files that are written whole: readers see the old one or the new, never half."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ import os
 from pathlib import Path
 
 from forced_aligner.errors import UserError
+
+
+def require_audio_file(path: Path) -> None:
+    """Refuse what is not a file.
+
+    Raises:
+        UserError: nothing is there, or a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected an audio file (wav, flac, ogg or mp3)")
+    if not path.exists():
+        raise UserError(f"no audio file at {path}")
 
 
 def write_whole(path: Path, text: str) -> None:
