@@ -126,9 +126,11 @@ def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
             folder.rename(old)
         partial.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {folder} ({error.strerror or error}): free some space or choose another folder"
-        ) from error
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "filesystem error" not in str(
+            error
+        ):  # as coremltools reports a full disk
+            raise
+        raise UserError(f"cannot write {folder} ({error}): free some space or choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -100,6 +100,14 @@ def test_a_transcript_of_other_words_has_a_lower_confidence(aligner, demo_clips)
     assert means[1] < means[0]
 
 
+def test_a_transcript_ten_times_too_long_is_answered_with_a_warning(aligner, demo_clips, capsys):
+    clip = demo_clips[1]
+    words = " ".join([other.transcript for other in demo_clips[2:7]])
+    file, _, _ = batch.align_file(aligner, clip.model_copy(update={"transcript": words}), 0.0)
+    assert len(file.timed) > 10 * len(clip.alignments)
+    assert "does the transcript belong to the audio?" in capsys.readouterr().err
+
+
 def test_silence_is_answered_with_a_warning(aligner, tmp_path, capsys):
     path = tmp_path / "silence.wav"
     soundfile.write(path, np.zeros(16_000), 16_000)

@@ -193,6 +193,25 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(demo_checkpoint, tmp_pa
 
 
 @pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
+    mounted = subprocess.run(command, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small tmpfs here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(demo_checkpoint, small_disk):
+    with pytest.raises(UserError, match=r"cannot write .*: free some space"):
+        convert_demo(demo_checkpoint, small_disk / "m", ("lm_head",))
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.fixture
 def converted(demo_checkpoint, tmp_path):
     convert_demo(demo_checkpoint, tmp_path / "m")
     return tmp_path / "m"
