@@ -94,8 +94,8 @@ def compare(
     if verbose:
         for sample, alignment in zip(known.samples, alignments, strict=True):
             console.log(f"{Path(sample.audio).name}: {stage_line(alignment)}")
-    write_json(scores, report or model_dir / PARITY_FILE)
     print_report(scores)
+    write_json(scores, report or model_dir / PARITY_FILE)
     if not scores.passed:
         raise typer.Exit(console.EXIT_THRESHOLD_MISSED)
 

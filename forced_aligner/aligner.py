@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SPLIT_ENCODER = ("audio_conv", "audio_transformer")
 MONOLITHIC_ENCODER = ("audio_encoder",)
 TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
-STAGES = ("mel", "audio_encoder", "embedding", "decoder", "head")
 
 # (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
 Mask = Callable[[int, int, int], NDArray[np.float32]]

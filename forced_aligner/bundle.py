@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forced_aligner.errors import UserError
-from forced_aligner.paths import METADATA_FILE
+from forced_aligner.paths import METADATA_FILE, PARITY_FILE
 from forced_aligner.schemas import BundleMetadata, ComponentRecord, read_json
 
 CONVERT_HINT = "convert the model with convert-coreml.py"
+OWN_FILES = (METADATA_FILE, PARITY_FILE)
 
 
 def package_files(package: Path) -> list[Path]:
-    """All files of a package, in the order of their relative names."""
-    return sorted(path for path in package.rglob("*") if path.is_file())
+    """All files of a package, in the order of their relative names; not those that a file manager leaves there."""
+    return sorted(path for path in package.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
 def package_size(package: Path) -> int:
@@ -37,6 +38,17 @@ def package_digest(package: Path) -> str:
     return digest.hexdigest()
 
 
+def processor_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 (hex) of each file of the tokenizer and processor, by name: all that the processor has saved."""
+    names = (path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in OWN_FILES)
+    return {name: _file_digest(folder / name) for name in names if not name.startswith(".")}
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened folder."""
@@ -45,12 +57,8 @@ class Bundle:
     metadata: BundleMetadata
 
     @classmethod
-    def open(cls, folder: Path, needed: tuple[str, ...] = ()) -> Bundle:
-        """Read the metadata of `folder` and compare every package with its digest.
-
-        Args:
-            folder: the converted folder.
-            needed: components that must be there.
+    def open(cls, folder: Path) -> Bundle:
+        """Read the metadata of `folder` and compare every package and processor file with its digest.
 
         Raises:
             UserError: not a converted folder, or a package is missing, damaged or was never converted.
@@ -58,14 +66,15 @@ class Bundle:
         if not folder.is_dir():
             raise UserError(f"no converted model at {folder}: {CONVERT_HINT}")
         bundle = cls(folder, read_json(BundleMetadata, folder / METADATA_FILE, CONVERT_HINT))
-        for key in needed:
-            bundle.record(key)
         for record in bundle.metadata.components.values():
             package = folder / record.package
             if not package.is_dir():
                 raise UserError(f"{folder} lacks {record.package}, which its {METADATA_FILE} lists: {CONVERT_HINT}")
             if package_digest(package) != record.sha256:
                 raise UserError(f"{package} is damaged: its SHA-256 is not that of {METADATA_FILE}; {CONVERT_HINT}")
+        for name, digest in bundle.metadata.processor_files.items():
+            if not (folder / name).is_file() or _file_digest(folder / name) != digest:
+                raise UserError(f"{folder / name} is missing or damaged: {CONVERT_HINT}")
         return bundle
 
     def record(self, component: str) -> ComponentRecord:
@@ -86,11 +95,57 @@ class Bundle:
         return self.folder / self.record(component).package
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed conversions to the same place have left: their processes are gone."""
-    for left in folder.parent.glob(f".{folder.name}.*.partial"):
-        process = left.name.split(".")[-2]
-        if process.isdecimal() and not _is_running(int(process)):
+@contextmanager
+def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
+    """Give a new folder beside `folder`, and move it there when the block ends without an error.
+
+    An error or a kill leaves `folder` as it was. If the kill comes just between the two renames of a replacement,
+    the next conversion to the same place first puts the old folder back.
+
+    Raises:
+        UserError: `folder` is there and `replace` is false, or it is no converted model, or cannot be written.
+    """
+    folder = folder.absolute()
+    _tidy(folder)
+    if folder.exists() and not (replace and (folder / METADATA_FILE).is_file()):
+        why = "is there already: give --force to replace it" if replace is False else "is not a converted model"
+        raise UserError(f"{folder} {why}, or choose another --output-dir")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        _exchange(partial, folder)
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "filesystem error" not in str(error):  # coremltools, on a full disk
+            raise
+        raise UserError(f"cannot write {folder} ({error}): free some space or choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _exchange(new: Path, folder: Path) -> None:
+    """Move `new` to `folder`; what was there comes back if that fails."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Undo what killed conversions to the same place have left: their processes are gone."""
+    for left in folder.parent.glob(f".{folder.name}.*.*"):
+        process, kind = left.name.split(".")[-2:]
+        if not process.isdecimal() or _is_running(int(process)):
+            continue
+        if kind == "old" and not folder.exists():
+            left.rename(folder)
+        elif kind in ("old", "partial"):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -102,35 +157,3 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@contextmanager
-def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
-    """Give a new folder beside `folder`, and move it there when the block ends without an error.
-
-    An error or a kill leaves `folder` as it was.
-
-    Raises:
-        UserError: `folder` is there and `replace` is false, or it is no converted model, or cannot be written.
-    """
-    if folder.exists() and not (replace and (folder / METADATA_FILE).is_file()):
-        why = "is there already: give --force to replace it" if replace is False else "is not a converted model"
-        raise UserError(f"{folder} {why}, or choose another --output-dir")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    _remove_abandoned(folder)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "filesystem error" not in str(
-            error
-        ):  # as coremltools reports a full disk
-            raise
-        raise UserError(f"cannot write {folder} ({error}): free some space or choose another folder") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 EXIT_THRESHOLD_MISSED = 1
 EXIT_BAD_INPUT = 2
+EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
 
 
 def log(message: str) -> None:
@@ -53,3 +55,6 @@ def run(app: typer.Typer) -> None:
     except UserError as error:
         log(f"error: {error}")
         sys.exit(EXIT_BAD_INPUT)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(EXIT_BUG)

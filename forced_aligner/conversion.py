@@ -22,7 +22,7 @@ from forced_aligner import bundle, checkpoint
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE
-from forced_aligner.schemas import BundleMetadata, ComponentRecord, Precision, read_json, write_json
+from forced_aligner.schemas import BundleMetadata, ComponentRecord, Precision, write_json
 from forced_aligner.stitching import MAIN, Piece, Stage, WeightStore, distinct_copy, multifunction, stitch
 from individual_components import COMPONENTS, LENGTH_STEP, Component, Layered, Sizes, TensorSpec
 
@@ -103,6 +103,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         compute_units="ALL" if options.ane else "CPU_AND_GPU",
         optimized=options.optimize,
         components={},
+        processor_files={},
         tool_versions={name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")},
     )
     if not options.force and (done := _already_done(wanted, options, output_dir)):
@@ -120,7 +121,8 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
                 f"[{number}/{len(options.components)}] {record.package}  {record.precision}  "
                 f"{record.size_bytes / 1e6:.1f} MB  {time.perf_counter() - started:.1f} s"
             )
-        metadata = wanted.model_copy(update={"components": components})
+        files = bundle.processor_digests(folder)
+        metadata = wanted.model_copy(update={"components": components, "processor_files": files})
         write_json(metadata, folder / METADATA_FILE)
     return metadata
 
@@ -129,8 +131,11 @@ def _already_done(wanted: BundleMetadata, options: Options, output_dir: Path) ->
     """The metadata in `output_dir` if it is of the same conversion."""
     if not (output_dir / METADATA_FILE).is_file():
         return None
-    found = read_json(BundleMetadata, output_dir / METADATA_FILE, "give --force to replace it")
-    same = wanted.model_copy(update={"components": found.components}) == found
+    try:
+        found = bundle.Bundle.open(output_dir).metadata
+    except UserError as error:
+        raise UserError(f"{error}, with --force") from None
+    same = wanted.model_copy(update={"components": found.components, "processor_files": found.processor_files}) == found
     return found if same and found.components.keys() == set(options.components) else None
 
 
@@ -154,6 +159,7 @@ def _convert_component(
             functions[name] = stitch(stages, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)
         _describe(spec, component, precision, metadata)
+        store.close()
         ct.utils.save_spec(spec, str(package), weights_dir=str(store.folder))
     return ComponentRecord(
         package=component.package,

@@ -39,8 +39,11 @@ def load_clips(dataset: str, folder: Path | None, *, is_demo_model: bool, langua
     Raises:
         UserError: the data set is not there, or holds no pair.
     """
+    if folder is not None and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
+        raise UserError("--dataset-dir is where LibriSpeech lies: give --dataset librispeech with it")
     if dataset == "auto":
-        dataset = "demo" if is_demo_model or find_librispeech(folder) is None else "librispeech"
+        wants_demo = is_demo_model or (folder is None and find_librispeech(None) is None)
+        dataset = "demo" if wants_demo else "librispeech"
         log(f"data set: {dataset}")
     if dataset == "demo":
         return _manifest_clips(DEMO_CLIPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from forced_aligner.errors import UserError
@@ -19,6 +20,20 @@ def require_audio_file(path: Path) -> None:
         raise UserError(f"{path} is a folder; expected an audio file (wav, flac, ogg or mp3)")
     if not path.exists():
         raise UserError(f"no audio file at {path}")
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a place for a file that cannot be written, before the work whose result it is.
+
+    Raises:
+        UserError: the folder cannot be made, or is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -120,7 +120,7 @@ def compare(
                 **scores.model_dump(),
                 audio=sample.audio,
                 duration_s=sample.duration_s,
-                coreml_latency_ms=round(alignment.latency_ms, 1),
+                packages_latency_ms=round(alignment.latency_ms, 1),
                 pytorch_latency_ms=sample.latency_ms,
                 truth_aas_ms=_truth_scores(*truth) if truth else None,
             )
@@ -157,4 +157,4 @@ def _truth_errors(
 
 
 def _truth_scores(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> TruthScores:
-    return TruthScores(coreml=round(float(ours.mean()), 2), pytorch=round(float(theirs.mean()), 2))
+    return TruthScores(packages=round(float(ours.mean()), 2), pytorch=round(float(theirs.mean()), 2))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from forced_aligner import checkpoint, features
 from forced_aligner.aligner import check_duration, split_words, word_time
 from forced_aligner.console import log
+from forced_aligner.files import require_audio_file, require_writable
 from forced_aligner.schemas import (
     Clip,
     Reference,
@@ -57,6 +58,9 @@ def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path
     Raises:
         UserError: a checkpoint or a clip that cannot be used, or an output that cannot be written.
     """
+    for clip in clips:
+        require_audio_file(Path(clip.audio))
+    require_writable(output)
     model = checkpoint.load_model(found)
     processor = checkpoint.load_processor(found.folder)
     samples = []
@@ -72,7 +76,7 @@ def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path
         )
         samples.append(
             ReferenceSample(
-                audio=os.path.relpath(clip.audio, output.parent),
+                audio=os.path.relpath(Path(clip.audio).resolve(), output.parent.resolve()),
                 transcript=clip.transcript,
                 language=clip.language,
                 duration_s=round(duration_s, 4),

@@ -135,7 +135,7 @@ class Scores(Record):
 class TruthScores(Record):
     """Mean boundary error against the true times, for both sides."""
 
-    coreml: float
+    packages: float
     pytorch: float
 
 
@@ -144,7 +144,7 @@ class SampleScores(Scores):
 
     audio: str
     duration_s: float
-    coreml_latency_ms: float
+    packages_latency_ms: float
     pytorch_latency_ms: float
     truth_aas_ms: TruthScores | None = None
 
@@ -169,11 +169,7 @@ class Dimensions(Record):
     chunk_frames: int  # mel frames in one convolution chunk: 100, 1 s
     window_frames: int  # mel frames in one attention window: 800, 8 s
     audio_hidden: int
-    audio_layers: int
     hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
     head_dim: int
     rope_theta: float
     vocab_size: int
@@ -237,6 +233,7 @@ class BundleMetadata(Record):
     compute_units: Literal["ALL", "CPU_AND_GPU"]
     optimized: bool
     components: dict[str, ComponentRecord]
+    processor_files: dict[str, str]  # SHA-256 by file name
     tool_versions: dict[str, str]
 
 

@@ -41,8 +41,12 @@ class WeightStore:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self._writer = _BlobStorageWriter(str(folder / WEIGHTS_FILE.name))
+        self._writer: Any = _BlobStorageWriter(str(folder / WEIGHTS_FILE.name))
         self._offsets: dict[Hashable, int] = {}
+
+    def close(self) -> None:
+        """Complete the file: the count of blobs in its header is written when the writer goes."""
+        self._writer = None
 
     def put(self, key: Hashable, dtype: int, data: Callable[[], NDArray[np.uint8]]) -> int:
         """The offset of the blob `key`; `data` gives its bytes, and is called if it is new."""
@@ -202,7 +206,11 @@ def multifunction(functions: Mapping[str, Model_pb2.Model]) -> Model_pb2.Model:
     """One spec whose functions are the single functions of `functions`, over one weight file."""
     joined = Model_pb2.Model()
     joined.specificationVersion = max(spec.specificationVersion for spec in functions.values())
-    joined.mlProgram.version = next(iter(functions.values())).mlProgram.version
+    first = next(iter(functions.values()))
+    joined.mlProgram.version = first.mlProgram.version
+    for key, value in first.mlProgram.attributes.items():
+        joined.mlProgram.attributes[key].CopyFrom(value)
+    joined.description.metadata.CopyFrom(first.description.metadata)
     for name, spec in functions.items():
         joined.mlProgram.functions[name].CopyFrom(spec.mlProgram.functions[MAIN])
         description = joined.description.functions.add(name=name)

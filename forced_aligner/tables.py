@@ -56,7 +56,7 @@ def _truth_cells(scores: object, has_truth: bool) -> list[str]:
     truth = getattr(scores, "truth_aas_ms", None)
     if not has_truth:
         return []
-    return [f"{truth.coreml:.1f}", f"{truth.pytorch:.1f}"] if truth else ["", ""]
+    return [f"{truth.packages:.1f}", f"{truth.pytorch:.1f}"] if truth else ["", ""]
 
 
 def stage_line(alignment: Alignment) -> str:

@@ -65,8 +65,8 @@ def test_the_demo_is_bin_exact_in_mixed_precision(demo_bundle, demo_reference_pa
     assert report.passed
     assert report.files == len(alignments) == len(reference.samples) == 10
     assert report.boundaries == 2 * sum(len(sample.alignments) for sample in reference.samples)
-    assert report.truth_aas_ms.coreml == report.truth_aas_ms.pytorch > 0
-    assert all(sample.pytorch_latency_ms > 0 and sample.coreml_latency_ms > 0 for sample in report.samples)
+    assert report.truth_aas_ms.packages == report.truth_aas_ms.pytorch > 0
+    assert all(sample.pytorch_latency_ms > 0 and sample.packages_latency_ms > 0 for sample in report.samples)
 
 
 def test_a_reference_of_another_checkpoint_is_refused(demo_bundle, reference):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,6 @@ _SUB_BYTE: dict[int, tuple[int, bool]] = {  # bits, signed
     MIL_pb2.UINT6: (6, False),
     MIL_pb2.INT4: (4, True),
 }
-
-
-@dataclass(frozen=True)
-class Blob:
-    """Where one constant lies in the file."""
-
-    offset: int
-    size_bytes: int
 
 
 class WeightFile:
