@@ -79,7 +79,11 @@ class Clip:
 
 
 class ClipMaker:
-    """Draws clips; the same seed always gives the same clips."""
+    """Draws clips. The same seed gives the same words, voices and times.
+
+    The samples are the same too, but for a few variants, such as `victor`, whose sound espeak-ng does not make
+    quite the same in every process.
+    """
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng((seed, 1))  # apart from every training stream

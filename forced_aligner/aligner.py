@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SPLIT_ENCODER = ("audio_conv", "audio_transformer")
 MONOLITHIC_ENCODER = ("audio_encoder",)
+LOAD_STAGE = "load"
+MAIN = "main"  # the function of a package that is not converted by length
 TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 
 # (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
@@ -39,8 +41,8 @@ class Alignment:
 
     @property
     def latency_ms(self) -> float:
-        """Wall time of the whole chain."""
-        return sum(self.stage_ms.values())
+        """Wall time of the chain, without loading what was not loaded yet."""
+        return sum(ms for stage, ms in self.stage_ms.items() if stage != LOAD_STAGE)
 
 
 def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | None) -> list[str]:
@@ -94,7 +96,8 @@ class Aligner:
         there = self.metadata.components.keys()
         # The split encoder wherever it is there: the monolithic one does not attend across chunks.
         self.monolithic = there >= {*MONOLITHIC_ENCODER} and not there >= {*SPLIT_ENCODER}
-        for key in (*(MONOLITHIC_ENCODER if self.monolithic else SPLIT_ENCODER), *TEXT_COMPONENTS):
+        self._encoder = MONOLITHIC_ENCODER if self.monolithic else SPLIT_ENCODER
+        for key in (*self._encoder, *TEXT_COMPONENTS):
             bundle.record(key)
         self.processor = load_processor(bundle.folder)
         self._backend = backend
@@ -110,13 +113,30 @@ class Aligner:
             UserError: no words, a language that is not served, audio beyond the head's end, or a prompt longer than
                 every converted decoder.
         """
-        check_duration(samples, self.metadata.dimensions.num_classes, self.metadata.timestamp_segment_ms)
         words = split_words(self.processor, transcript, language)
-        clock = _Clock()
+        clock = Clock()
+        logits = self.timestamp_logits(samples, words, clock)
+        times = self._word_times(logits, words)
+        clock.lap("head")
+        sure = confidences(logits, times, self.metadata.timestamp_segment_ms)
+        return Alignment(times, sure, samples.size / features.SAMPLE_RATE_HZ, clock.laps)
+
+    def timestamp_logits(
+        self, samples: NDArray[np.float32], words: list[str], clock: Clock | None = None
+    ) -> NDArray[np.float32]:
+        """Scores of the time classes, (1, 2 * words, classes), of (samples,) of 16 kHz mono audio.
+
+        Raises:
+            UserError: audio beyond the head's end, or a prompt longer than every converted decoder.
+        """
+        check_duration(samples, self.metadata.dimensions.num_classes, self.metadata.timestamp_segment_ms)
+        clock = clock or Clock()
         mel = features.log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
-        clock.lap("mel")
         input_ids = self._prompt(words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
         length = positions.choose_length(input_ids.size, sorted(self._decoder_functions))
+        clock.lap("mel")
+        self._load(self._decoder_functions[length])
+        clock.lap(LOAD_STAGE)
         audio = self._encode(mel)  # (tokens, hidden)
         clock.lap("audio_encoder")
         hidden = self._predict("embedding", input_ids=input_ids[None])  # (1, n, hidden)
@@ -125,17 +145,15 @@ class Aligner:
         decoded = self._decode(hidden, length)  # (1, length, hidden)
         clock.lap("decoder")
         marks = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
-        logits = self._predict("lm_head", hidden_states=decoded[:, marks])  # (1, 2 * words, classes)
-        times = self._word_times(logits, words)
-        clock.lap("head")
-        return Alignment(
-            times,
-            confidences(logits, times, self.metadata.timestamp_segment_ms),
-            samples.size / features.SAMPLE_RATE_HZ,
-            clock.laps,
-        )
+        return self._predict("lm_head", hidden_states=decoded[:, marks])
 
-    def _predict(self, component: str, function: str = "main", **inputs: NDArray[Any]) -> NDArray[np.float32]:
+    def _load(self, decoder_function: str) -> None:
+        """Load every function that a clip needs."""
+        for component in (*self._encoder, "embedding", "lm_head"):
+            self._backend.load(component, MAIN)
+        self._backend.load("decoder_prefill", decoder_function)
+
+    def _predict(self, component: str, function: str = MAIN, **inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The only output of a component."""
         (output,) = self._backend.predict(component, function, inputs).values()
         return output
@@ -226,7 +244,7 @@ def word_time(item: dict[str, Any]) -> WordTime:
     )
 
 
-class _Clock:
+class Clock:
     """Wall time between laps, in ms."""
 
     def __init__(self) -> None:

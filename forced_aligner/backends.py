@@ -21,6 +21,10 @@ class Backend(Protocol):
 
     name: str
 
+    def load(self, component: str, function: str) -> None:
+        """Make `function` of `component` ready, if it is not."""
+        ...
+
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Arrays by input name -> arrays by output name."""
         ...
@@ -34,14 +38,19 @@ class MilBackend:
     def __init__(self, bundle: Bundle) -> None:
         from forced_aligner.mil.program import Program
 
-        self._load = Program
+        self._program = Program
         self._bundle = bundle
         self._programs: dict[str, Program] = {}
 
+    def load(self, component: str, function: str) -> None:
+        """Map the package, and plan `function`."""
+        if component not in self._programs:
+            self._programs[component] = self._program(self._bundle.package(component))
+        self._programs[component].function(function)
+
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run `function` of `component`."""
-        if component not in self._programs:
-            self._programs[component] = self._load(self._bundle.package(component))
+        self.load(component, function)
         return self._programs[component].function(function)(inputs)
 
 
@@ -57,17 +66,33 @@ class CoreMLBackend:
         self._bundle = bundle
         self._models: dict[tuple[str, str], Any] = {}
 
+    def load(self, component: str, function: str) -> None:
+        """Compile `function` of `component`.
+
+        Raises:
+            UserError: this macOS cannot load it: the packages may be for a newer one.
+        """
+        if (component, function) in self._models:
+            return
+        package = self._bundle.package(component)
+        model = self._ct.models.MLModel(
+            str(package),
+            compute_units=self._ct.ComputeUnit[self._bundle.metadata.compute_units],
+            function_name=None if function == "main" else function,
+        )
+        if model.__proxy__ is None:  # coremltools only warns when Core ML refuses a model
+            raise UserError(
+                f"Core ML cannot load {package.name} ({model._framework_error or 'no reason given'}): packages for "
+                f"{self._bundle.metadata.deployment_target} need that system or a newer one; or use --backend mil"
+            )
+        self._models[component, function] = model
+
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run `function` of `component`."""
-        key = (component, function)
-        if key not in self._models:
-            self._models[key] = self._ct.models.MLModel(
-                str(self._bundle.package(component)),
-                compute_units=self._ct.ComputeUnit[self._bundle.metadata.compute_units],
-                function_name=None if function == "main" else function,
-            )
+        self.load(component, function)
+        outputs = self._models[component, function].predict(dict(inputs))
         # Core ML pads rows (5000 classes have a stride of 5008); np.array copies by strides into plain layout.
-        return {name: np.array(array) for name, array in self._models[key].predict(dict(inputs)).items()}
+        return {name: np.array(array) for name, array in outputs.items()}
 
 
 def make_backend(name: BackendName, bundle: Bundle) -> Backend:

@@ -17,6 +17,7 @@ from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_len
 from forced_aligner.schemas import Clip, TimedFile, TimedWord
 
 WEAK_CLIP_CONFIDENCE = 0.5  # mean word confidence below which a transcript hardly fits its audio
+PLOT = "plot"
 SILENCE_PEAK = 1e-4  # -80 dBFS
 
 
@@ -32,9 +33,10 @@ class Output:
     skip_existing: bool = False
 
     def targets(self, clip: Clip) -> dict[str, Path]:
-        """The file of each format for one recording."""
+        """The file of each format, and of the picture if one is drawn, for one recording."""
         stem = Path(clip.audio).stem
-        return {name: self.folder / f"{stem}{FORMATS[name].suffix}" for name in self.formats}
+        suffixes = {name: FORMATS[name].suffix for name in self.formats} | ({PLOT: ".png"} if self.plot else {})
+        return {name: self.folder / f"{stem}{suffix}" for name, suffix in suffixes.items()}
 
 
 def align_file(aligner: Aligner, clip: Clip, min_confidence: float) -> tuple[TimedFile, Alignment, NDArray[np.float32]]:
@@ -108,15 +110,14 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
 
 def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict[str, Path]) -> str:
     file, alignment, samples = align_file(aligner, clip, output.min_confidence)
-    for name, path in targets.items():
-        write_whole(path, FORMATS[name].write(file, output.cues))
+    for name in output.formats:
+        write_whole(targets[name], FORMATS[name].write(file, output.cues))
     if output.plot:
         from forced_aligner.plotting import plot_alignment
 
-        picture = output.folder / f"{Path(clip.audio).stem}.png"
         sides = {"words": alignment.words}
-        plot_alignment(samples, sides, Path(clip.audio).name, picture, alignment.confidences)
-    lengthened = without_length(file) if any(FORMATS[name].needs_length for name in targets) else 0
+        plot_alignment(samples, sides, Path(clip.audio).name, targets[PLOT], alignment.confidences)
+    lengthened = without_length(file) if any(FORMATS[name].needs_length for name in output.formats) else 0
     weak = sum(word.weak for word in file.words)
     notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
     notes += [f"{weak} weak"] if weak else []

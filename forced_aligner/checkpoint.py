@@ -114,7 +114,17 @@ def _cached(model_id: str) -> Path | None:
         raise UserError(
             f"{model_id!r} is neither a folder nor a hub id; expected one such as {FULL_MODEL_ID}"
         ) from None
-    return folder if any(folder.glob("*.safetensors")) else None
+    return folder if _is_complete(folder) else None
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether a snapshot has its config, a tokenizer and every file of its weights: a download may have stopped."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    else:
+        shards = {"model.safetensors"}
+    return all((folder / name).is_file() for name in ("config.json", "tokenizer_config.json", *shards))
 
 
 def _hub_answers(model_id: str) -> bool:
@@ -157,6 +167,7 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
     Raises:
         UserError: the folder holds another kind of model, or its config is not valid.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen3ASRConfig
 
     path = checkpoint.folder / "config.json"
@@ -164,10 +175,14 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from None
-    thinker = raw.get("thinker_config", {})
-    if raw.get("model_type") != "qwen3_asr" or ("thinker_config" in raw and "classify_num" not in thinker):
-        raise UserError(f"{path} is not a Qwen3 forced aligner; expected a checkpoint such as {FULL_MODEL_ID}")
-    return _legacy_config(raw) if is_legacy(raw) else Qwen3ASRConfig.from_dict(raw)
+    expected = f"expected that of a Qwen3 forced aligner such as {FULL_MODEL_ID}"
+    if not isinstance(raw, dict) or raw.get("model_type") != "qwen3_asr":
+        raise UserError(f"{path} is not a Qwen3 forced aligner's config; {expected}")
+    try:
+        return _legacy_config(raw) if is_legacy(raw) else Qwen3ASRConfig.from_dict(raw)
+    except (KeyError, TypeError, ValueError, AttributeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be used ({type(error).__name__}: {reason}); {expected}") from None
 
 
 def is_legacy(raw_config: dict[str, Any]) -> bool:
@@ -201,7 +216,7 @@ def _fields(config_class: type) -> set[str]:
 
 
 def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Qwen3ASRForTokenClassification:
-    """Load the weights once, as `dtype` (default float32), in evaluation mode.
+    """Load the weights once, as `dtype` (default float32, which the reference and the conversion compute in).
 
     Raises:
         UserError: weights are missing, or of another shape than the config says.
@@ -250,7 +265,13 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
                 "audio_eos_token": "<|audio_end|>",
             },
         )
-        return Qwen3ASRProcessor(Qwen3ASRFeatureExtractor(), tokenizer, chat_template=ALIGNER_CHAT_TEMPLATE)
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return Qwen3ASRProcessor(
+            Qwen3ASRFeatureExtractor(),
+            tokenizer,
+            chat_template=ALIGNER_CHAT_TEMPLATE,
+            timestamp_segment_time=raw.get("timestamp_segment_time", 80),
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no usable processor in {folder}: {str(error).splitlines()[0]}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,9 +149,11 @@ def manifest_clips(path: Path, language: str | None) -> list[Clip]:
     clips = []
     for number, row in _rows(path):
         audio, text = row.get("audio") or row.get("audio_filepath"), row.get("text")
-        if not audio or text is None:
-            raise UserError(f"{path} line {number}: expected the keys audio and text, found {', '.join(row)}")
-        clips.append(Clip(audio=str(path.parent / audio), transcript=text, language=row.get("language") or language))
+        spoken = row.get("language") or language
+        if not isinstance(audio, str) or not isinstance(text, str) or not isinstance(spoken, str | None):
+            found = ", ".join(map(str, row))
+            raise UserError(f"{path} line {number}: expected the keys audio and text, both texts, found {found}")
+        clips.append(Clip(audio=str(path.parent / audio), transcript=text, language=spoken))
     if not clips:
         raise UserError(f"{path} lists no recordings")
     return clips
@@ -160,9 +163,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and content of each row."""
     text = read_transcript(path)
     if path.suffix.lower() == ".csv":
-        yield from enumerate(csv.DictReader(text.splitlines()), 2)
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        yield from ((reader.line_num, row) for row in reader)
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # JSON may hold other line ends inside
         try:
             row = json.loads(line) if line.strip() else None
         except ValueError as error:

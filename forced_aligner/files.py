@@ -36,8 +36,8 @@ def require_writable(path: Path) -> None:
         raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` to `path` in one step; missing folders are made.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` in one step; missing folders are made.
 
     Raises:
         UserError: the place cannot be written.
@@ -45,7 +45,7 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

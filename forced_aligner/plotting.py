@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from forced_aligner import features
-from forced_aligner.errors import UserError
+from forced_aligner.files import write_whole
 from forced_aligner.schemas import WordTime
 
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
@@ -58,12 +59,10 @@ def plot_alignment(
         for time_ms in (word.start_time_ms, word.end_time_ms):
             mel_axes.axvline(time_ms / 1000, color="white", linewidth=0.7, alpha=0.8)
     mel_axes.set(xlabel="time (s)", ylabel="mel bin", xlim=(0, duration_s))
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
-    finally:
-        plt.close(figure)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    plt.close(figure)
+    write_whole(path, picture.getvalue())
 
 
 def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str, confidences: list[float] | None) -> None:

@@ -139,14 +139,29 @@ def test_manifests_are_read_as_json_lines_and_csv(tmp_path):
         assert Path(clips[0].audio).parent == tmp_path
 
 
+def test_a_line_end_inside_a_transcript_does_not_end_the_row(tmp_path):
+    table = 'audio,text,surplus\na.wav,"one\ntwo",x,y\n'
+    (clip,) = datasets.manifest_clips(manifest(tmp_path, "m.csv", table), None)
+    assert clip.transcript.split() == ["one", "two"]
+    (clip,) = datasets.manifest_clips(manifest(tmp_path, "m.jsonl", '{"audio": "a.wav", "text": "one\u2028two"}'), None)
+    assert clip.transcript.split() == ["one", "two"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("m.jsonl", "{", "line 1 is not JSON"),
         ("m.jsonl", "[1]", "line 1: expected an object"),
-        ("m.jsonl", '{"audio": "a.wav"}', "line 1: expected the keys audio and text, found audio"),
-        ("m.csv", "audio,words\na.wav,one\n", "line 2: expected the keys audio and text, found audio, words"),
+        ("m.jsonl", '{"audio": "a.wav"}', "line 1: expected the keys audio and text, both texts, found audio"),
+        (
+            "m.csv",
+            "audio,words\na.wav,one\n",
+            "line 2: expected the keys audio and text, both texts, found .*words",
+        ),
         ("m.jsonl", "", "lists no recordings"),
+        ("m.jsonl", '{"audio": 5, "text": "one"}', "line 1: expected the keys audio and text, both texts"),
+        ("m.jsonl", '{"audio": "a.wav", "text": 5}', "line 1: expected the keys audio and text, both texts"),
+        ("m.csv", "audio,text\na.wav\n", "line 2: expected the keys audio and text, both texts"),
     ],
 )
 def test_a_bad_manifest_names_its_line(tmp_path, name, content, message):

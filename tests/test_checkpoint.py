@@ -182,10 +182,18 @@ def test_a_cached_full_model_is_used_without_a_hub(layouts, empty_hub):
     repo = empty_hub / ("models--" + checkpoint.FULL_MODEL_ID.replace("/", "--"))
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text("a" * 40)
-    shutil.copytree(layouts["native"], repo / "snapshots" / ("a" * 40))
+    snapshot = repo / "snapshots" / ("a" * 40)
+    shutil.copytree(layouts["native"], snapshot)
+    assert checkpoint.resolve(None).is_fallback  # a download that stopped before the tokenizer
+    (snapshot / "tokenizer_config.json").write_text("{}")
     found = checkpoint.resolve(None)
     assert (found.model_id, found.is_fallback) == (checkpoint.FULL_MODEL_ID, False)
     assert found.folder.is_relative_to(repo)
+
+
+def edit_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 @pytest.mark.parametrize(
@@ -195,6 +203,10 @@ def test_a_cached_full_model_is_used_without_a_hub(layouts, empty_hub):
         (lambda folder: (folder / "model.safetensors").unlink(), r"\*.safetensors not found there"),
         (lambda folder: (folder / "config.json").write_text("{"), "is not valid JSON"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "is not a Qwen3 forced aligner"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "is not a Qwen3 forced aligner"),
+        (lambda folder: edit_config(folder, thinker_config=None), "cannot be used"),
+        (lambda folder: edit_config(folder, thinker_config={"classify_num": 5}), "cannot be used .KeyError: 'text_con"),
+        (lambda folder: edit_config(folder, audio_token_id="many"), "cannot be used .*audio_token_id"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "cannot load the weights"),
         (lambda folder: save_file({"a": torch.zeros(1)}, folder / "model.safetensors"), "missing_keys"),
     ],

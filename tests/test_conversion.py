@@ -151,14 +151,51 @@ def test_a_killed_conversion_is_never_taken_for_a_model(tmp_path):
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
     while process.poll() is None and not any(tmp_path.glob(".m.*.partial/*.mlpackage")):
         time.sleep(0.05)
+    assert process.poll() is None, "it ended before it could be killed"
     process.kill()
     process.wait()
+    assert any(tmp_path.glob(".m.*.partial"))
     assert not folder.exists()
     with pytest.raises(UserError, match="no converted model at"):
         Bundle.open(folder)
     with bundle.writing(folder, replace=False) as partial:
         (partial / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_replacement_that_fails_brings_the_old_folder_back(converted, monkeypatch):
+    before = Bundle.open(converted).metadata
+    rename = Path.rename
+
+    def fail_once(path, target):
+        if path.name.endswith(".partial"):
+            raise OSError("planted")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(UserError, match="cannot write"), bundle.writing(converted, replace=True) as partial:
+        (partial / "file").touch()
+    assert Bundle.open(converted).metadata == before
+    assert [path.name for path in converted.parent.iterdir()] == ["m"]
+
+
+def test_a_replacement_that_was_killed_is_undone(converted):
+    """Killed between its two renames: the old folder stands aside, and comes back."""
+    before = Bundle.open(converted).metadata
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    converted.rename(converted.with_name(f".m.{gone.pid}.old"))
+    with pytest.raises(UserError, match="is there already"), bundle.writing(converted, replace=False):
+        pass
+    assert Bundle.open(converted).metadata == before
+
+
+def test_a_damaged_folder_is_not_taken_for_done(demo_checkpoint, converted):
+    damage(converted, "truncated")
+    with pytest.raises(UserError, match=r"is damaged: .* convert the model with convert-coreml.py, with --force"):
+        convert_demo(demo_checkpoint, converted)
+    convert_demo(demo_checkpoint, converted, force=True)
+    Bundle.open(converted)
 
 
 def test_the_same_conversion_is_not_done_twice(demo_checkpoint, tmp_path, capsys):
@@ -229,6 +266,9 @@ def damage(converted, kind):
         weights.write_bytes(weights.read_bytes()[:-100])
     elif kind == "missing package":
         package.rename(converted / "elsewhere")
+    elif kind == "tokenizer":
+        tokenizer = converted / "tokenizer.json"
+        tokenizer.write_text(tokenizer.read_text().replace("<timestamp>", "<timestomp>"))
     elif kind == "no metadata":
         metadata.unlink()
     elif kind == "newer metadata":
@@ -243,6 +283,7 @@ def damage(converted, kind):
         ("flipped byte", "is damaged: its SHA-256"),
         ("truncated", "is damaged: its SHA-256"),
         ("missing package", "lacks forced_aligner_lm_head.mlpackage"),
+        ("tokenizer", "tokenizer.json is missing or damaged"),
         ("no metadata", "no metadata.json at"),
         ("newer metadata", "schema_version"),
         ("not JSON", "is not a valid metadata.json"),

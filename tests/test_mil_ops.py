@@ -77,7 +77,7 @@ def as_runtime(value):
 
 
 def run(name, **arguments):
-    return ops.lookup(name, "out")(**{key: as_runtime(value) for key, value in arguments.items()})
+    return ops.lookup(name, "out", arguments)(**{key: as_runtime(value) for key, value in arguments.items()})
 
 
 def coremltools_value(name, **arguments):
@@ -132,7 +132,7 @@ def test_every_op_of_the_table_is_tested():
 
 def test_an_unknown_op_is_an_error_that_names_it():
     with pytest.raises(UserError, match=r"no op lstm .*my_output"):
-        ops.lookup("lstm", "my_output")
+        ops.lookup("lstm", "my_output", [])
 
 
 def test_a_second_op_of_a_name_is_refused():
@@ -146,6 +146,10 @@ def test_a_second_op_of_a_name_is_refused():
     ("name", "arguments", "message"),
     [
         ("reshape", {"x": X, "shape": [0, -1]}, "0 as a size"),
+        ("layer_norm", {"x": X, "axes": [1]}, "not the last ones"),
+        ("split", {"x": X, "axis": 1, "num_splits": 2}, "cannot split 3 into 2 equal parts"),
+        ("silu", {"x": X, "beta": 2.0}, "with other arguments: got an unexpected keyword argument 'beta'"),
+        ("conv", {"x": X}, "with other arguments: missing a required argument: 'weight'"),
         ("gelu", {"x": X, "mode": "TANH_APPROXIMATION"}, "gelu of mode"),
         ("concat", {"values": [X, Y], "axis": 0, "interleave": True}, "interleaved"),
         ("gather", {"x": X, "indices": [7], "axis": 0}, "index 7 is outside of 2"),

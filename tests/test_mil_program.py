@@ -105,6 +105,16 @@ def test_weights_equal_coremltools_reader(demo_bundle):
         assert checked >= 2
 
 
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_the_weight_files_header_counts_every_blob(demo_bundle, key):
+    """coremltools writes the count when its writer goes; a file saved before that is one short."""
+    package = demo_bundle.package(key)
+    functions = Program(package).spec.mlProgram.functions.values()
+    offsets = {value.blobFileValue.offset for function in functions for _, value in file_values(function)}
+    count, version = np.frombuffer((package / WEIGHTS_FILE).read_bytes()[:8], np.uint32)
+    assert (count, version) == (len(offsets), 2)
+
+
 def test_functions_share_their_weights(demo_bundle):
     """Three lengths cost the weights of one: no weight of a layer is in the file twice."""
     program = Program(demo_bundle.package("decoder_prefill"))

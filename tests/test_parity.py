@@ -11,7 +11,8 @@ from forced_aligner.aligner import Aligner
 from forced_aligner.backends import MilBackend
 from forced_aligner.errors import UserError
 from forced_aligner.parity import Gate
-from forced_aligner.schemas import Reference, WordTime, read_json, write_json
+from forced_aligner.reference import make_reference
+from forced_aligner.schemas import Reference, WordTime, read_json
 
 REMEDY = "make it with compare-models.py"
 
@@ -81,13 +82,19 @@ def test_audio_that_is_gone_is_refused(demo_bundle, reference, tmp_path):
         parity.compare(aligner, "mil", reference, tmp_path / "elsewhere", Gate())
 
 
-def test_the_reference_can_move_with_its_audio(demo_reference_path, reference, tmp_path):
-    """Audio paths are relative to the JSON file."""
-    sample = reference.samples[0]
-    shutil.copy(demo_reference_path.parent / sample.audio, tmp_path / "clip.flac")
-    moved = reference.head(1).model_copy(update={"samples": [sample.model_copy(update={"audio": "clip.flac"})]})
-    write_json(moved, tmp_path / "reference.json")
-    assert (tmp_path / read_json(Reference, tmp_path / "reference.json", REMEDY).samples[0].audio).exists()
+def test_the_reference_can_move_with_its_audio(demo_bundle, demo_checkpoint, demo_clips, tmp_path):
+    """Audio paths are relative to the JSON file, also where that is reached through a link."""
+    real, link, elsewhere = tmp_path / "deep/er/real", tmp_path / "link", tmp_path / "elsewhere"
+    real.mkdir(parents=True)
+    link.symlink_to(real)
+    shutil.copy(demo_clips[0].audio, real / "clip.flac")
+    clip = demo_clips[0].model_copy(update={"audio": str(real / "clip.flac")})
+    make_reference(demo_checkpoint, [clip], link / "reference.json")
+    real.rename(elsewhere)
+    moved = read_json(Reference, elsewhere / "reference.json", REMEDY)
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    report, _ = parity.compare(aligner, "mil", moved, elsewhere, Gate())
+    assert report.files == 1
 
 
 def change(path, edit):

@@ -6,7 +6,8 @@ and the result is rounded to the type that the program declares: so every FP16 o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,14 +66,18 @@ def op(function: Callable[..., Any] | None = None, *, moves: bool = False) -> Ca
     return register if function is None else register(function)
 
 
-def lookup(name: str, output: str) -> Op:
+def lookup(name: str, output: str, arguments: Collection[str]) -> Op:
     """The op `name`.
 
     Raises:
-        UserError: it is not in the table; `output` tells which op of the program it is.
+        UserError: it is not in the table, or takes other arguments there; `output` tells which op of the program it is.
     """
     if name not in TABLE:
         raise UserError(f"the MIL runtime has no op {name} (it makes {output}): add it to forced_aligner/mil/ops.py")
+    try:
+        inspect.signature(TABLE[name].function).bind(**dict.fromkeys(arguments))
+    except TypeError as error:
+        raise UserError(f"the MIL runtime runs op {name} (it makes {output}) with other arguments: {error}") from None
     return TABLE[name]
 
 
@@ -192,7 +197,10 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 def layer_norm(
     x: Tensor, axes: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
 ) -> Tensor:
-    return F.layer_norm(x, [x.shape[axis] for axis in _ints(axes)], gamma, beta, epsilon)
+    last = sorted(axis % x.dim() for axis in _ints(axes))
+    if last != list(range(x.dim() - len(last), x.dim())):
+        raise UserError(f"the MIL runtime has no layer_norm over axes that are not the last ones: {_ints(axes)}")
+    return F.layer_norm(x, [x.shape[axis] for axis in last], gamma, beta, epsilon)
 
 
 # --- products ------------------------------------------------------------------------------------------------
@@ -297,7 +305,9 @@ def slice_by_index(
 def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Tensor | None = None) -> list[Tensor]:
     if split_sizes is not None:
         return list(x.split(_ints(split_sizes), axis))
-    return list(x.chunk(int(num_splits or 1), axis))
+    if num_splits is None or x.shape[axis] % num_splits:
+        raise UserError(f"the MIL runtime cannot split {x.shape[axis]} into {num_splits} equal parts")
+    return list(x.chunk(num_splits, axis))
 
 
 @op(moves=True)

@@ -170,7 +170,7 @@ def _plan(block: MIL_pb2.Block, weights: WeightFile) -> list[Step]:
             arguments[key] = bound if len(bound) > 1 or key == "values" else bound[0]
             last_use.update((item.name, len(steps)) for item in bound if isinstance(item, Variable))
         outputs = [(value.name, _TORCH_TYPES[value.type.tensorType.dataType]) for value in operation.outputs]
-        steps.append(Step(ops.lookup(operation.type, output), arguments, outputs, []))
+        steps.append(Step(ops.lookup(operation.type, output, arguments), arguments, outputs, []))
         last_use.update((name, len(steps) - 1) for name, _ in outputs if name not in last_use)
     for name, position in last_use.items():
         if name not in block.outputs:
