@@ -190,8 +190,7 @@ class Aligner:
 
     def _decode(self, hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
         """Zero-pad on the right, which a causal decoder cannot see, and run the function of `length`."""
-        dimensions = self.metadata.dimensions
-        cos, sin = positions.rotary(length, dimensions.head_dim, dimensions.rope_theta)
+        cos, sin = positions.rotary(length, self.metadata.dimensions.inverse_frequencies)
         padded = np.pad(hidden, ((0, 0), (0, length - hidden.shape[1]), (0, 0)))
         return self._predict(
             "decoder_prefill",

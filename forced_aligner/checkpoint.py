@@ -278,6 +278,8 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
 
 def dimensions(config: Qwen3ASRConfig) -> Dimensions:
     """The sizes that the packages and the host need."""
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
+
     audio, text = config.audio_config, config.text_config
     return Dimensions(
         mel_bins=audio.num_mel_bins,
@@ -286,7 +288,7 @@ def dimensions(config: Qwen3ASRConfig) -> Dimensions:
         audio_hidden=audio.d_model,
         hidden=text.hidden_size,
         head_dim=text.head_dim,
-        rope_theta=text.rope_parameters["rope_theta"],
+        inverse_frequencies=Qwen3RotaryEmbedding(text).inv_freq.tolist(),
         vocab_size=text.vocab_size,
         num_classes=config.num_labels,
     )

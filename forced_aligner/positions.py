@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,15 +14,14 @@ from forced_aligner.errors import UserError
 MASKED = -1e4
 
 
-def rotary(length: int, head_dim: int, theta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def rotary(length: int, inverse_frequencies: Sequence[float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cos and sin, each (1, length, head_dim), of the rotary angles of positions 0 to length - 1.
 
     The three MRoPE axes (time, height, width) carry the same positions in this model, so that the interleaved
-    MRoPE is the plain RoPE of Qwen3: angle = position * theta^(-2i / head_dim), the halves repeated.
+    MRoPE is the plain RoPE of Qwen3: angle = position * theta^(-2i / head_dim), the halves repeated. The powers of
+    theta come from the model: libraries differ in their last bit, which position 2000 multiplies by 2000.
     """
-    exponent = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    inv_freq = np.float32(1.0) / np.float32(theta) ** exponent
-    angles = np.arange(length, dtype=np.float32)[:, None] * inv_freq[None, :]
+    angles = np.arange(length, dtype=np.float32)[:, None] * np.array(inverse_frequencies, np.float32)[None, :]
     angles = np.concatenate([angles, angles], axis=-1)[None]
     return np.cos(angles), np.sin(angles)
 

@@ -171,7 +171,7 @@ class Dimensions(Record):
     audio_hidden: int
     hidden: int
     head_dim: int
-    rope_theta: float
+    inverse_frequencies: list[float]  # of the rotary angles: head_dim / 2, as the model has them
     vocab_size: int
     num_classes: int
 

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from torch import testing
+from transformers import Qwen3Config
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
@@ -91,7 +93,7 @@ def test_decoder_and_head_equal_hugging_face(random_model, dimensions, real, len
     """Right padding, garbage here, never changes a real token; blocks of query rows change nothing."""
     hidden = torch.full((1, length, dimensions.hidden), 1e2)
     hidden[:, :real] = torch.randn(1, real, dimensions.hidden) * 4
-    cos, sin = map(torch.from_numpy, rotary(length, dimensions.head_dim, dimensions.rope_theta))
+    cos, sin = map(torch.from_numpy, rotary(length, dimensions.inverse_frequencies))
     decoded = DecoderPrefill(random_model)(hidden, cos, sin)[:, :real]
     expected = random_model.model.language_model(inputs_embeds=hidden[:, :real]).last_hidden_state
     testing.assert_close(random_model.model.language_model.norm(decoded), expected, atol=ATOL, rtol=0)
@@ -120,11 +122,13 @@ def test_query_blocks_divide_every_length(length, block):
     assert query_block(length) == block
 
 
-def test_rotary_positions_equal_the_models(random_model, dimensions):
-    cos, sin = rotary(8192, dimensions.head_dim, dimensions.rope_theta)
-    expected = random_model.model.language_model.rotary_emb(torch.zeros(1), torch.arange(8192)[None])
-    testing.assert_close(torch.from_numpy(cos), expected[0], atol=1e-6, rtol=0)
-    testing.assert_close(torch.from_numpy(sin), expected[1], atol=1e-6, rtol=0)
+@pytest.mark.parametrize(("head_dim", "theta"), [(16, 1e6), (32, 1e4), (128, 1e6)])
+def test_rotary_positions_equal_the_models(head_dim, theta):
+    config = Qwen3Config(head_dim=head_dim, rope_parameters={"rope_type": "default", "rope_theta": theta})
+    model = Qwen3RotaryEmbedding(config)
+    expected = model(torch.zeros(1), torch.arange(8192)[None])
+    for found, theirs in zip(rotary(8192, model.inv_freq.tolist()), expected, strict=True):
+        testing.assert_close(torch.from_numpy(found), theirs, atol=1e-6, rtol=0)
 
 
 def test_plain_rope_is_interleaved_mrope_whose_axes_agree():
@@ -137,10 +141,11 @@ def test_plain_rope_is_interleaved_mrope_whose_axes_agree():
     )
     mrope = Qwen3VLTextRotaryEmbedding(config)
     positions = torch.arange(400).expand(3, 1, 400)
-    for found, expected in zip(rotary(400, 128, 1e6), mrope(torch.zeros(1), positions), strict=True):
+    tables = rotary(400, mrope.inv_freq.tolist())
+    for found, expected in zip(tables, mrope(torch.zeros(1), positions), strict=True):
         testing.assert_close(torch.from_numpy(found), expected, atol=1e-6, rtol=0)
-    apart = torch.stack([positions[0], positions[1] * 2, positions[2] * 3])
-    assert (mrope(torch.zeros(1), apart)[0] - torch.from_numpy(rotary(400, 128, 1e6)[0])).abs().max() > 0.1
+    apart = positions * torch.tensor([1, 2, 3])[:, None, None]
+    assert (mrope(torch.zeros(1), apart)[0] - torch.from_numpy(tables[0])).abs().max() > 0.1
 
 
 def test_the_table_declares_the_five_packages_and_the_optional_one():
