@@ -3,9 +3,9 @@
     uv run benchmarks/full_size.py
 
 Makes the checkpoint, converts it, makes the reference of a 12 s and a 30 s clip, and runs the packages; each step is
-the project's own command in a process of its own, with its wall time and peak memory. Then the classes at the `<timestamp>`
-tokens are compared before the monotonic repair, which makes a handful of times of whatever a random model says. The
-same with a mask that shuts out nothing shows what the comparison can see.
+the project's own command in a process of its own, with its wall time and peak memory. Then it compares the classes at
+the `<timestamp>` tokens before the monotonic repair, which makes a handful of times of whatever a random model says.
+The same with a mask that shuts out nothing shows what the comparison can see.
 """
 
 import json
