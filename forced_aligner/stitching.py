@@ -33,6 +33,7 @@ _WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
     MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
 }
 _TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}
+_CAST_NAMES = {MIL_pb2.FLOAT16: "fp16", MIL_pb2.FLOAT32: "fp32"}
 
 
 class WeightStore:
@@ -117,6 +118,7 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
 
     The first stage's inputs are the function's. Each output of a stage takes the place of the input at its position
     in the state; the rest of the state stays. The last stage's outputs are the function's, and are named `outputs`.
+    A value of the state that has another type than the next stage takes is cast, once.
     """
     first, last = stages[0].piece, stages[-1].piece
     joined = Model_pb2.Model()
@@ -125,11 +127,16 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
     block = _block(function)
     del block.operations[:]
     state = [value.name for value in function.inputs]
+    types = {value.name: value.type.tensorType.dataType for value in function.inputs}
     for stage in stages:
         part = MIL_pb2.Function()
         part.CopyFrom(stage.piece.function)
         _copy_passed_inputs(part)
         _place_weights(part, stage, store)
+        for index, value in enumerate(part.inputs):
+            if types[state[index]] != value.type.tensorType.dataType:
+                state[index] = _add_cast(block, state[index], value, f"{stage.name}_{value.name}")
+                types[state[index]] = value.type.tensorType.dataType
         names = dict(zip((value.name for value in part.inputs), state, strict=False))
         if stage is stages[-1]:
             names.update(zip(_block(part).outputs, outputs, strict=True))
@@ -137,6 +144,7 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
         renewed = list(_block(part).outputs)
         state = renewed + state[len(renewed) :]
         block.operations.extend(_block(part).operations)
+        types.update((v.name, v.type.tensorType.dataType) for op in _block(part).operations for v in op.outputs)
     block.outputs[:] = outputs
     del joined.description.output[:]
     joined.description.output.extend(last.spec.description.output)
@@ -147,6 +155,24 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
 
 def _block(function: MIL_pb2.Function) -> MIL_pb2.Block:
     return function.block_specializations[function.opset]
+
+
+def _add_cast(block: MIL_pb2.Block, name: str, wanted: MIL_pb2.NamedValueType, prefix: str) -> str:
+    """Cast the value `name` to the type of `wanted`; returns the new value's name.
+
+    coremltools does not cast an input that a piece hands on as it is, whatever type its output was declared with.
+    """
+    made, dtype = f"{prefix}_cast", create_scalar_value(_CAST_NAMES[wanted.type.tensorType.dataType])
+    constant = block.operations.add(type="const")
+    constant.attributes["name"].CopyFrom(create_scalar_value(f"{made}_dtype"))
+    constant.attributes["val"].CopyFrom(dtype)
+    constant.outputs.add(name=f"{made}_dtype", type=dtype.type)
+    cast = block.operations.add(type="cast")
+    cast.attributes["name"].CopyFrom(create_scalar_value(made))
+    cast.inputs["x"].arguments.add(name=name)
+    cast.inputs["dtype"].arguments.add(name=f"{made}_dtype")
+    cast.outputs.add(name=made, type=wanted.type)
+    return made
 
 
 def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
