@@ -39,6 +39,9 @@ def convert(
     optimize: Annotated[
         bool, typer.Option("--optimize/--no-optimize", help="Run coremltools' optimisation passes.")
     ] = True,
+    calibrate: Annotated[
+        int, typer.Option(min=0, help="Run so many clips, and keep in FP32 what comes near FP16's limit. [0: do not]")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a converted folder.")] = False,
 ) -> None:
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
@@ -56,6 +59,7 @@ def convert(
         deployment_target=deployment_target,
         ane=ane,
         optimize=optimize,
+        calibrate=calibrate,
         force=force,
     )
     options.validate()

@@ -180,6 +180,32 @@ class TokenIds(Record):
     timestamp: int
 
 
+class KeptOp(Record):
+    """An op that calibration keeps in FP32, by its name before the cast to FP16.
+
+    `piece` is the part that was converted ("layer": once, for all layers), `at` where the magnitude was seen.
+    """
+
+    function: str
+    piece: str
+    op: str
+    value: str
+    kind: str
+    reason: Literal["writes", "reads", "squares"]
+    magnitude: float | None  # None: it was not finite
+    at: str
+
+
+class Calibration(Record):
+    """What running clips through one FP16 package found. `largest` is over the ops that stay in FP16."""
+
+    largest: float
+    largest_op: str
+    limit: float
+    has_wide_state: bool  # the state between the layers is FP32
+    kept_float32: list[KeptOp]
+
+
 class ComponentRecord(Record):
     """One converted package. `functions` maps a function's name to its sequence length (None: flexible)."""
 
@@ -188,6 +214,7 @@ class ComponentRecord(Record):
     functions: dict[str, int | None]
     size_bytes: int
     sha256: str
+    calibration: Calibration | None = None
 
 
 class BundleMetadata(Record):
@@ -205,6 +232,7 @@ class BundleMetadata(Record):
     deployment_target: str
     compute_units: Literal["ALL", "CPU_AND_GPU"]
     optimized: bool
+    calibration_clips: int = 0  # 0: it was not calibrated
     components: dict[str, ComponentRecord]
     tool_versions: dict[str, str]
 
