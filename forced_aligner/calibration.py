@@ -28,6 +28,8 @@ FP16_MAX = 65_504.0
 MARGIN = 4.0
 LIMIT = FP16_MAX / MARGIN
 
+# Casts follow their readers, and weights the ops that they are for.
+NOT_MEASURED = ("cast", "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense")
 _STAGE = re.compile(r"(first|last|whole|layer_\d+)_(.*)")
 _CAST_SUFFIX = re.compile(r"(_cast_(fp16|u?int16))+$")  # what coremltools adds to an op's name as it casts
 
@@ -101,7 +103,7 @@ def finding(bundle: Bundle, key: str, watch: Watch) -> Calibration:
             read = [name for name in _variables(step) if watch.values[function, name] >= LIMIT]
             has_wide_state |= any(makers.get(name, stage) != stage for name in read)
             makers.update((name, stage) for name, _ in step.outputs)
-            if step.kind == "cast" or not any(dtype == torch.float16 for _, dtype in step.outputs):
+            if step.kind in NOT_MEASURED or not any(dtype == torch.float16 for _, dtype in step.outputs):
                 continue
             reason, magnitude = _largest(watch, function, step)
             if magnitude < LIMIT:

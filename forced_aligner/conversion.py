@@ -14,13 +14,14 @@ import coremltools as ct
 from coremltools.proto import Model_pb2
 from torch import nn
 
-from forced_aligner import bundle, calibration, checkpoint, datasets
+from forced_aligner import bundle, calibration, checkpoint, compression, datasets
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE
 from forced_aligner.schemas import BundleMetadata, Calibration, ComponentRecord, Precision, read_json, write_json
-from forced_aligner.stitching import MAIN, WeightStore, multifunction, stitch
+from forced_aligner.stitching import MAIN, multifunction, stitch
 from forced_aligner.tracing import Settings, stages
+from forced_aligner.weight_store import WeightStore
 from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes
 
 DEFAULT_LENGTHS: tuple[int, ...] = (256, 512, 1024, 2048)
@@ -40,6 +41,7 @@ class Options:
     deployment_target: Literal["iOS17", "iOS18"] = "iOS18"
     ane: bool = True
     optimize: bool = True
+    compress: str = "none"  # see compression.parse
     calibrate: int = 0  # clips to run; 0: no calibration
     force: bool = False
 
@@ -61,6 +63,9 @@ class Options:
         for length in self.decoder_lengths:
             if length < LENGTH_STEP or length % LENGTH_STEP:
                 raise UserError(f"decoder length {length} is not a positive multiple of {LENGTH_STEP}")
+        compressed = any(preset != "none" for preset in compression.parse(self.compress, self.components).values())
+        if compressed and self.deployment_target == "iOS17":
+            raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
         if self.calibrate and self.precision == "float32":
             raise UserError("--calibrate finds what FP16 cannot hold: give --precision float16 or mixed with it")
         if self.deployment_target == "iOS17" and len(self.decoder_lengths) != 1:
@@ -95,6 +100,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         deployment_target=options.deployment_target,
         compute_units="ALL" if options.ane else "CPU_AND_GPU",
         optimized=options.optimize,
+        compress=options.compress,
         calibration_clips=options.calibrate,
         components={},
         tool_versions={name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")},
@@ -166,10 +172,11 @@ def _convert_component(
     lengths = {MAIN: metadata.decoder_lengths[-1]}
     if component.by_length and options.deployment_target != "iOS17":
         lengths = {function_name(length): length for length in metadata.decoder_lengths}
+    preset = compression.parse(options.compress, options.components)[component.key]
     wrapper = component.wrapper(model).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = WeightStore(Path(scratch) / "weights")
+        store = WeightStore(Path(scratch) / "weights", preset)
         functions = {}
         for name, length in lengths.items():
             sizes = Sizes(metadata.dimensions, options.audio_frames, length)
@@ -187,6 +194,7 @@ def _convert_component(
         functions={name: length if component.by_length else None for name, length in lengths.items()},
         size_bytes=bundle.package_size(package),
         sha256=bundle.package_digest(package),
+        compression=preset,
         calibration=calibrated,
     )
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forced_aligner.errors import UserError
 
 Precision = Literal["float16", "float32"]
+Compression = Literal["none", "int8", "int6", "int4"]
 
 
 class Record(BaseModel):
@@ -214,6 +215,7 @@ class ComponentRecord(Record):
     functions: dict[str, int | None]
     size_bytes: int
     sha256: str
+    compression: Compression = "none"
     calibration: Calibration | None = None
 
 
@@ -232,6 +234,7 @@ class BundleMetadata(Record):
     deployment_target: str
     compute_units: Literal["ALL", "CPU_AND_GPU"]
     optimized: bool
+    compress: str = "none"  # as --compress was given
     calibration_clips: int = 0  # 0: it was not calibrated
     components: dict[str, ComponentRecord]
     tool_versions: dict[str, str]

@@ -17,39 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 from coremltools.converters.mil.backend.mil.helper import create_scalar_value
-from coremltools.libmilstoragepython import _BlobStorageWriter
 from coremltools.proto import MIL_pb2, Model_pb2
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forced_aligner.compression import compressible
 from forced_aligner.mil.program import SPEC_FILE, WEIGHTS_FILE
-from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
+from forced_aligner.mil.weights import WeightFile, decode, file_values, tensor_type
+from forced_aligner.weight_store import WeightStore
 
 MAIN = "main"
 
-_WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
-    MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),
-    MIL_pb2.FLOAT32: lambda writer, data: writer.write_float_data(data.view(np.float32)),
-    MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
-}
 _TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}
 _CAST_NAMES = {MIL_pb2.FLOAT16: "fp16", MIL_pb2.FLOAT32: "fp32"}
-
-
-class WeightStore:
-    """The weight file of a package in the making: what was written under a key is not written again."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self._writer = _BlobStorageWriter(str(folder / WEIGHTS_FILE.name))
-        self._offsets: dict[Hashable, int] = {}
-
-    def put(self, key: Hashable, dtype: int, data: Callable[[], NDArray[np.uint8]]) -> int:
-        """The offset of the blob `key`; `data` gives its bytes, and is called if it is new."""
-        if key not in self._offsets:
-            self._offsets[key] = _WRITERS[dtype](self._writer, data())
-        return self._offsets[key]
 
 
 class Piece:
@@ -190,15 +170,26 @@ def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
 
 def _place_weights(function: MIL_pb2.Function, stage: Stage, store: WeightStore) -> None:
     """Point every weight of a copied piece at a blob of the store, its own or that of the stage's parameter."""
-    piece = stage.piece
-    for constant, value in file_values(function):
-        offset, dtype = value.blobFileValue.offset, tensor_type(value.type)[0]
+    piece, block = stage.piece, _block(function)
+    constants = {operation.outputs[0].name: operation for operation in block.operations if operation.type == "const"}
+    compressed = compressible(block) if store.preset != "none" else set()
+    for constant, value in list(file_values(function)):
+        offset, (dtype, shape) = value.blobFileValue.offset, tensor_type(value.type)
+        key: Hashable
+        make: Callable[[], NDArray[np.uint8]]
         if name := piece.names.get(offset):
-            make = partial(_bytes, stage.parameters[name], dtype)
-            value.blobFileValue.offset = store.put((stage.name, name, dtype), dtype, make)
+            key, make = (stage.name, name, dtype), partial(_bytes, stage.parameters[name], dtype)
         else:
             data = piece.weights.raw(offset, constant)
-            value.blobFileValue.offset = store.put((dtype, _digest(data)), dtype, partial(np.ascontiguousarray, data))
+            key, make = (dtype, _digest(data)), partial(np.ascontiguousarray, data)
+        if constant in compressed:
+            store.compress(key, constants[constant], partial(_array, make, dtype, shape, constant))
+        else:
+            value.blobFileValue.offset = store.put(key, dtype, make)
+
+
+def _array(make: Callable[[], NDArray[np.uint8]], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    return decode(make(), dtype, shape, name)
 
 
 def _bytes(parameter: Tensor, dtype: int) -> NDArray[np.uint8]:
