@@ -14,7 +14,7 @@ import coremltools as ct
 from coremltools.proto import Model_pb2
 from torch import nn
 
-from forced_aligner import bundle, calibration, checkpoint, compression, datasets
+from forced_aligner import bundle, calibration, checkpoint, compression, datasets, lint
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE
@@ -123,6 +123,11 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         metadata = wanted.model_copy(update={"components": components})
         if options.calibrate:
             metadata = _calibrated(metadata, model, options, folder)
+        linted = {
+            key: record.model_copy(update={"lint": lint.check(folder, key, record)})
+            for key, record in metadata.components.items()
+        }
+        metadata = metadata.model_copy(update={"components": linted})
         write_json(metadata, folder / METADATA_FILE)
     return metadata
 

@@ -207,6 +207,16 @@ class Calibration(Record):
     kept_float32: list[KeptOp]
 
 
+class LintReport(Record):
+    """What the lint of one saved package counted, over all its functions; a fault leaves no package."""
+
+    ops: int  # that run: without constants
+    constants: int
+    fp16_ops_percent: float  # of the ops that make floating-point values, casts left out
+    max_rank: int
+    largest_constant: float
+
+
 class ComponentRecord(Record):
     """One converted package. `functions` maps a function's name to its sequence length (None: flexible)."""
 
@@ -217,6 +227,7 @@ class ComponentRecord(Record):
     sha256: str
     compression: Compression = "none"
     calibration: Calibration | None = None
+    lint: LintReport | None = None
 
 
 class BundleMetadata(Record):
