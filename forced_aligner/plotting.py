@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from forced_aligner import features
 from forced_aligner.errors import UserError
-from forced_aligner.schemas import WordTime
+from forced_aligner.schemas import SweepRow, WordTime
 
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
 MEL_BINS = 128
@@ -62,3 +62,26 @@ def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str) -> None:
         start_s, end_s = word.start_time_ms / 1000, word.end_time_ms / 1000
         axes.barh(row, end_s - start_s, left=start_s, height=0.8, color=color, alpha=0.25, edgecolor=color)
         axes.text((start_s + end_s) / 2, row, word.text, ha="center", va="center", fontsize=8, clip_on=True)
+
+
+def plot_sizes(rows: list[SweepRow], title: str, path: Path) -> None:
+    """Draw size on disk against bin-exact boundaries, one point a converted folder, into a PNG at `path`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    figure, axes = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
+    for row in rows:
+        place = (row.size_bytes / 1e6, row.bin_exact_percent)
+        axes.plot(*place, "o", color=COLORS[0] if row.passed else COLORS[1])
+        axes.annotate(row.name, place, xytext=(6, -12), textcoords="offset points")
+    axes.set(xlabel="size of the packages (MB)", ylabel="boundaries in the same bin as PyTorch (%)", title=title)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15, y=0.15)
+    axes.grid(alpha=0.3)
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+    finally:
+        plt.close(figure)

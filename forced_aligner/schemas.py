@@ -132,6 +132,34 @@ class ParityReport(Scores):
     truth_aas_ms: TruthScores | None = None
 
 
+class ComponentScore(Record):
+    """One component against PyTorch in float32, on the same inputs: the lowest PSNR of its calls."""
+
+    psnr_db: float | None  # None: equal in every bit, or not finite
+    finite: bool
+
+
+class SweepRow(Record):
+    """One converted folder in a table of several."""
+
+    name: str
+    size_bytes: int
+    bin_exact_percent: float
+    aas_ms: float
+    max_error_ms: float
+    passed: bool
+    components: dict[str, ComponentScore]
+
+
+class Sweep(Record):
+    """`sweep.json`: written by run_coreml_inference.py sweep."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    checkpoint_fingerprint: str
+    rows: list[SweepRow]
+
+
 class Dimensions(Record):
     """Every size of a checkpoint that the packages and the host need; taken from its config."""
 
