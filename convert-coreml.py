@@ -39,6 +39,13 @@ def convert(
     optimize: Annotated[
         bool, typer.Option("--optimize/--no-optimize", help="Run coremltools' optimisation passes.")
     ] = True,
+    compress: Annotated[
+        str,
+        typer.Option(help="none, int8, int6 or int4; for some: int8,decoder_prefill=int4. iOS18 only; not the head."),
+    ] = "none",
+    calibrate: Annotated[
+        int, typer.Option(min=0, help="Run so many clips, and keep in FP32 what comes near FP16's limit. [0: do not]")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a converted folder.")] = False,
 ) -> None:
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
@@ -56,6 +63,8 @@ def convert(
         deployment_target=deployment_target,
         ane=ane,
         optimize=optimize,
+        compress=compress,
+        calibrate=calibrate,
         force=force,
     )
     options.validate()

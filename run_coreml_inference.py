@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from forced_aligner import console
-from forced_aligner.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE
+from forced_aligner.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -68,7 +68,9 @@ def infer(
 
 @app.command()
 def compare(
-    model_dir: ModelDir = DEFAULT_BUNDLE,
+    model_dir: Annotated[
+        list[Path] | None, typer.Option(help=f"The converted folder; several for a table. [default: {DEFAULT_BUNDLE}]")
+    ] = None,
     reference: Annotated[Path, typer.Option(help="Made by compare-models.py.")] = DEFAULT_REFERENCE,
     num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
     report: Annotated[Path | None, typer.Option(help="[default: parity.json in the model folder]")] = None,
@@ -78,26 +80,63 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
-    from forced_aligner import parity
+    from forced_aligner import parity, sweep
     from forced_aligner.aligner import Aligner
     from forced_aligner.backends import make_backend
     from forced_aligner.bundle import Bundle
+    from forced_aligner.errors import UserError
     from forced_aligner.paths import PARITY_FILE
     from forced_aligner.schemas import Reference, read_json, write_json
-    from forced_aligner.tables import print_report, stage_line
+    from forced_aligner.tables import print_report, print_rows, stage_line
 
+    folders = model_dir or [DEFAULT_BUNDLE]
+    if report is not None and len(folders) > 1:
+        raise UserError("--report takes one model folder; without it each folder gets its own parity.json")
     known = read_json(Reference, reference, "make it with compare-models.py").head(num_files)
-    bundle = Bundle.open(model_dir)
-    chosen = make_backend(backend, bundle)
     gate = parity.Gate(max_aas, min_within_20ms)
-    scores, alignments = parity.compare(Aligner(bundle, chosen), chosen.name, known, reference.parent, gate)
-    if verbose:
-        for sample, alignment in zip(known.samples, alignments, strict=True):
-            console.log(f"{Path(sample.audio).name}: {stage_line(alignment)}")
-    print_report(scores)
-    write_json(scores, report or model_dir / PARITY_FILE)
-    if not scores.passed:
+    rows = []
+    for folder in folders:
+        bundle = Bundle.open(folder)
+        chosen = make_backend(backend, bundle)
+        scores, alignments = parity.compare(Aligner(bundle, chosen), chosen.name, known, reference.parent, gate)
+        if verbose:
+            for sample, alignment in zip(known.samples, alignments, strict=True):
+                console.log(f"{Path(sample.audio).name}: {stage_line(alignment)}")
+        print_report(scores)
+        write_json(scores, report or folder / PARITY_FILE)
+        rows.append(sweep.row(str(folder), bundle, scores, {}))
+    if len(rows) > 1:
+        print_rows(rows, f"{known.model_id}: {known.num_samples} files against PyTorch")
+    if not all(row.passed for row in rows):
         raise typer.Exit(console.EXIT_THRESHOLD_MISSED)
+
+
+@app.command()
+def sweep(
+    model_id: Annotated[str | None, typer.Option(help="As convert-coreml.py takes it.")] = None,
+    output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
+    presets: Annotated[str, typer.Option(help="Comma-separated.")] = "float32,mixed,float16,int8,int6,int4",
+    decoder_lengths: Annotated[str, typer.Option(help="As convert-coreml.py takes them.")] = "256,512,1024,2048",
+    dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
+    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
+    backend: BackendOption = "auto",
+) -> None:
+    """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
+    from forced_aligner import checkpoint, datasets, plotting
+    from forced_aligner import sweep as all_presets
+    from forced_aligner.tables import print_rows
+
+    names = tuple(name.strip() for name in presets.split(","))
+    lengths = console.parse_ints("--decoder-lengths", decoder_lengths)
+    found = checkpoint.resolve(model_id)
+    checkpoint.announce_fallback(found)
+    is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
+    clips = datasets.load_clips(dataset, None, is_demo_model=is_demo, language=None)[:num_files]
+    made = all_presets.run(found, clips, output_dir, names, lengths, backend)
+    title = f"{made.model_id}: {len(clips)} files against PyTorch"
+    print_rows(made.rows, title)
+    plotting.plot_sizes(made.rows, title, output_dir / all_presets.PICTURE_FILE)
+    checkpoint.announce_fallback(found)
 
 
 @app.command()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.bundle import Bundle
 from forced_aligner.errors import UserError
+
+if TYPE_CHECKING:
+    from forced_aligner.mil.program import Observer
 
 Arrays = Mapping[str, NDArray[Any]]
 BackendName = Literal["auto", "coreml", "mil"]
@@ -35,17 +38,20 @@ class MilBackend:
 
     name = "mil"
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, observers: Mapping[str, Observer] | None = None) -> None:
+        """`observers` see every op that runs, by component; see `forced_aligner.mil.program.Function`."""
         from forced_aligner.mil.program import Program
 
         self._program = Program
         self._bundle = bundle
+        self._observers = observers or {}
         self._programs: dict[str, Program] = {}
 
     def load(self, component: str, function: str) -> None:
         """Map the package, and plan `function`."""
         if component not in self._programs:
-            self._programs[component] = self._program(self._bundle.package(component))
+            observer = self._observers.get(component)
+            self._programs[component] = self._program(self._bundle.package(component), observer)
         self._programs[component].function(function)
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:

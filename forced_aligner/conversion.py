@@ -1,42 +1,33 @@
-"""Conversion: trace the pieces of a wrapper, `ct.convert` them, stitch, describe and save the package."""
+"""Conversion: a checkpoint and options in, a whole folder of described packages out."""
 
 from __future__ import annotations
 
-import contextlib
-import io
+import shutil
 import tempfile
 import time
-import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import coremltools as ct
-import numpy as np
-import torch
 from coremltools.proto import Model_pb2
 from torch import nn
 
-from forced_aligner import bundle, checkpoint
+from forced_aligner import bundle, calibration, checkpoint, compression, datasets, lint
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE
-from forced_aligner.schemas import BundleMetadata, ComponentRecord, Precision, write_json
-from forced_aligner.stitching import MAIN, Piece, Stage, WeightStore, distinct_copy, multifunction, stitch
-from individual_components import COMPONENTS, LENGTH_STEP, Component, Layered, Sizes, TensorSpec
+from forced_aligner.schemas import BundleMetadata, Calibration, ComponentRecord, Precision, write_json
+from forced_aligner.stitching import MAIN, multifunction, stitch
+from forced_aligner.tracing import Settings, stages
+from forced_aligner.weight_store import WeightStore
+from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes
 
 DEFAULT_LENGTHS: tuple[int, ...] = (256, 512, 1024, 2048)
-Types = list[ct.TensorType]
-TRACE_SEQUENCE = 8  # tokens that a flexible axis is traced with
 IOS17_LENGTHS: tuple[int, ...] = (1024,)  # iOS 17 has no multifunction packages
 AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
 LICENSE = "Apache-2.0"
-
-# With --no-optimize no optimisation pass runs. FP16 still needs the pass that casts to it and the one that folds
-# the cast of a weight into the weight; both are about the precision asked for, not about speed.
-FP16_PASSES = ["common::dedup_op_and_var_names", "common::add_fp16_cast", "common::update_output_dtypes"]
-FP16_FOLD_PASSES = ["common::const_elimination", "common::dead_code_elimination"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +41,8 @@ class Options:
     deployment_target: Literal["iOS17", "iOS18"] = "iOS18"
     ane: bool = True
     optimize: bool = True
+    compress: str = "none"  # see compression.parse
+    calibrate: int = 0  # clips to run; 0: no calibration
     force: bool = False
 
     def component_precision(self, component: Component) -> Precision:
@@ -70,6 +63,11 @@ class Options:
         for length in self.decoder_lengths:
             if length < LENGTH_STEP or length % LENGTH_STEP:
                 raise UserError(f"decoder length {length} is not a positive multiple of {LENGTH_STEP}")
+        compressed = any(preset != "none" for preset in compression.parse(self.compress, self.components).values())
+        if compressed and self.deployment_target == "iOS17":
+            raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
+        if self.calibrate and self.precision == "float32":
+            raise UserError("--calibrate finds what FP16 cannot hold: give --precision float16 or mixed with it")
         if self.deployment_target == "iOS17" and len(self.decoder_lengths) != 1:
             raise UserError(
                 "iOS17 has no multifunction packages: give one decoder length, or --deployment-target iOS18"
@@ -102,6 +100,8 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         deployment_target=options.deployment_target,
         compute_units="ALL" if options.ane else "CPU_AND_GPU",
         optimized=options.optimize,
+        compress=options.compress,
+        calibration_clips=options.calibrate,
         components={},
         processor_files={},
         tool_versions={name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")},
@@ -123,6 +123,13 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
             )
         files = bundle.processor_digests(folder)
         metadata = wanted.model_copy(update={"components": components, "processor_files": files})
+        if options.calibrate:
+            metadata = _calibrated(metadata, model, options, folder)
+        linted = {
+            key: record.model_copy(update={"lint": lint.check(folder, key, record)})
+            for key, record in metadata.components.items()
+        }
+        metadata = metadata.model_copy(update={"components": linted})
         write_json(metadata, folder / METADATA_FILE)
     return metadata
 
@@ -139,24 +146,55 @@ def _already_done(wanted: BundleMetadata, options: Options, output_dir: Path) ->
     return found if same and found.components.keys() == set(options.components) else None
 
 
+def _calibrated(metadata: BundleMetadata, model: nn.Module, options: Options, folder: Path) -> BundleMetadata:
+    """Run clips through the packages, and convert those again that hold an op with too large a magnitude.
+
+    What was converted again is measured again: nothing may be left in FP16 that comes near its limit.
+    """
+    is_demo = metadata.model_id == checkpoint.DEMO_MODEL_ID
+    clips = datasets.load_clips("auto", None, is_demo_model=is_demo, language=None)[: options.calibrate]
+    while True:
+        found = calibration.measure(bundle.Bundle(folder, metadata), clips)
+        components, again = dict(metadata.components), []
+        for key, finding in found.items():
+            before = components[key].calibration
+            if len(finding.kept_float32) > len(before.kept_float32 if before else []):
+                again.append(key)
+            components[key] = components[key].model_copy(update={"calibration": finding})
+        for key in again:
+            shutil.rmtree(folder / components[key].package)
+            components[key] = _convert_component(COMPONENTS[key], model, metadata, options, folder, found[key])
+        metadata = metadata.model_copy(update={"components": components})
+        if not again:
+            calibration.announce(metadata)
+            return metadata
+
+
 def _convert_component(
-    component: Component, model: nn.Module, metadata: BundleMetadata, options: Options, folder: Path
+    component: Component,
+    model: nn.Module,
+    metadata: BundleMetadata,
+    options: Options,
+    folder: Path,
+    calibrated: Calibration | None = None,
 ) -> ComponentRecord:
     precision = options.component_precision(component)
     lengths = {MAIN: metadata.decoder_lengths[-1]}
     if component.by_length and options.deployment_target != "iOS17":
         lengths = {function_name(length): length for length in metadata.decoder_lengths}
+    preset = compression.parse(options.compress, options.components)[component.key]
     wrapper = component.wrapper(model).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = WeightStore(Path(scratch) / "weights")
+        store = WeightStore(Path(scratch) / "weights", preset)
         functions = {}
         for name, length in lengths.items():
             sizes = Sizes(metadata.dimensions, options.audio_frames, length)
             place = Path(scratch) / name
             place.mkdir()
-            stages = _stages(component, wrapper, sizes, precision, options, place)
-            functions[name] = stitch(stages, [tensor.name for tensor in component.outputs], store)
+            settings = Settings(precision, options.deployment_target, options.optimize, calibrated, name)
+            parts = stages(component, wrapper, sizes, settings, place)
+            functions[name] = stitch(parts, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)
         _describe(spec, component, precision, metadata)
         store.close()
@@ -167,84 +205,14 @@ def _convert_component(
         functions={name: length if component.by_length else None for name, length in lengths.items()},
         size_bytes=bundle.package_size(package),
         sha256=bundle.package_digest(package),
+        compression=preset,
+        calibration=calibrated,
     )
 
 
 def function_name(length: int) -> str:
     """The name of the decoder's function for one sequence length."""
     return f"length_{length}"
-
-
-def _stages(
-    component: Component, wrapper: nn.Module, sizes: Sizes, precision: Precision, options: Options, place: Path
-) -> list[Stage]:
-    """The converted pieces of one function: a plain wrapper is one, a layered one three, of which one repeats."""
-    inputs = [_tensor_type(spec, sizes) for spec in component.inputs]
-    outputs = [ct.TensorType(dtype=np.float32) for _ in component.outputs]
-    examples = tuple(_example(spec, sizes) for spec in component.inputs)
-
-    def piece(
-        name: str, module: nn.Module, examples: tuple[torch.Tensor, ...], taken: Types, made: Types, *, template: bool
-    ) -> Piece:
-        package = place / f"{name}.mlpackage"
-        _trace_and_convert(module, examples, taken, made, precision, options, package)
-        return Piece(package, dict(module.named_parameters()) if template else None)
-
-    if not isinstance(wrapper, Layered):
-        return [Stage("whole", piece("whole", wrapper, examples, inputs, outputs, template=False))]
-    with torch.inference_mode():
-        state = tuple(wrapper.first(*examples))
-    inner = np.float16 if precision == "float16" else np.float32
-    names = [f"state_{index}" for index in range(len(state))]
-    taken = [ct.TensorType(name=name, shape=x.shape, dtype=inner) for name, x in zip(names, state, strict=True)]
-    made = [ct.TensorType(dtype=inner) for _ in names]
-    layer = piece("layer", distinct_copy(wrapper.layers[0]), state, taken, made[:1], template=True)
-    layers = [Stage(f"layer_{i}", layer, dict(each.named_parameters())) for i, each in enumerate(wrapper.layers)]
-    first = Stage("first", piece("first", wrapper.first, examples, inputs, made, template=False))
-    last = Stage("last", piece("last", wrapper.last, state[:1], taken[:1], outputs, template=False))
-    return [first, *layers, last]
-
-
-def _trace_and_convert(
-    module: nn.Module,
-    examples: tuple[torch.Tensor, ...],
-    inputs: Types,
-    outputs: Types,
-    precision: Precision,
-    options: Options,
-    package: Path,
-) -> None:
-    """Convert `module` into `package`, undescribed and with the single function `main`."""
-    # coremltools and torch print progress bars and notes about pinned versions here; errors are exceptions.
-    with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ct.convert(
-            torch.jit.trace(module.eval(), examples, check_trace=False),
-            convert_to="mlprogram",
-            inputs=inputs,
-            outputs=outputs,
-            minimum_deployment_target=getattr(ct.target, options.deployment_target),
-            compute_precision=getattr(ct.precision, precision.upper()),
-            pass_pipeline=ct.PassPipeline.DEFAULT if options.optimize else _unoptimized(precision),
-            skip_model_load=True,
-            package_dir=str(package),
-        )
-
-
-def _unoptimized(precision: Precision) -> ct.PassPipeline:
-    passes = [*FP16_PASSES, *FP16_FOLD_PASSES] if precision == "float16" else []
-    return ct.PassPipeline(pass_names=passes, pipeline_name="unoptimized")
-
-
-def _example(spec: TensorSpec, sizes: Sizes) -> torch.Tensor:
-    shape = [size or TRACE_SEQUENCE for size in sizes.resolve(spec)]
-    return torch.zeros(shape, dtype=spec.dtype)
-
-
-def _tensor_type(spec: TensorSpec, sizes: Sizes) -> ct.TensorType:
-    flexible = ct.RangeDim(1, sizes.length, default=TRACE_SEQUENCE)
-    shape = [flexible if size is None else size for size in sizes.resolve(spec)]
-    return ct.TensorType(name=spec.name, shape=shape, dtype=np.int32 if spec.dtype == torch.int32 else np.float32)
 
 
 def _describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:

@@ -9,5 +9,6 @@ MANIFEST_FILE = "manifest.json"
 
 DEFAULT_BUNDLE = Path("build/forced-aligner")
 DEFAULT_REFERENCE = Path("build") / REFERENCE_FILE
+DEFAULT_SWEEP = Path("build/sweep")
 DEFAULT_DEMO = Path("build/demo")
 DEMO_FOLDER = Path(__file__).resolve().parents[1] / "demo"

@@ -12,11 +12,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from forced_aligner import features
 from forced_aligner.files import write_whole
-from forced_aligner.schemas import WordTime
+from forced_aligner.schemas import SweepRow, WordTime
 
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
 MEL_BINS = 128
@@ -59,10 +60,7 @@ def plot_alignment(
         for time_ms in (word.start_time_ms, word.end_time_ms):
             mel_axes.axvline(time_ms / 1000, color="white", linewidth=0.7, alpha=0.8)
     mel_axes.set(xlabel="time (s)", ylabel="mel bin", xlim=(0, duration_s))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    plt.close(figure)
-    write_whole(path, picture.getvalue())
+    _save(figure, path)
 
 
 def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str, confidences: list[float] | None) -> None:
@@ -72,3 +70,29 @@ def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str, confiden
         axes.barh(row, end_s - start_s, left=start_s, height=0.8, color=color, alpha=shade)
         axes.barh(row, end_s - start_s, left=start_s, height=0.8, fill=False, edgecolor=color)
         axes.text((start_s + end_s) / 2, row, word.text, ha="center", va="center", fontsize=8, clip_on=True)
+
+
+def plot_sizes(rows: list[SweepRow], title: str, path: Path) -> None:
+    """Draw size on disk against bin-exact boundaries, one point a converted folder, into a PNG at `path`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    figure, axes = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
+    for row in rows:
+        place = (row.size_bytes / 1e6, row.bin_exact_percent)
+        axes.plot(*place, "o", color=COLORS[0] if row.passed else COLORS[1])
+        axes.annotate(row.name, place, xytext=(6, -12), textcoords="offset points")
+    axes.set(xlabel="size of the packages (MB)", ylabel="boundaries in the same bin as PyTorch (%)", title=title)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15, y=0.15)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG, in one step."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    plt.close(figure)
+    write_whole(path, picture.getvalue())

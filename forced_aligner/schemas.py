@@ -15,6 +15,7 @@ from forced_aligner.errors import UserError
 from forced_aligner.files import write_whole
 
 Precision = Literal["float16", "float32"]
+Compression = Literal["none", "int8", "int6", "int4"]
 
 
 class Record(BaseModel):
@@ -162,6 +163,34 @@ class ParityReport(Scores):
     truth_aas_ms: TruthScores | None = None
 
 
+class ComponentScore(Record):
+    """One component against PyTorch in float32, on the same inputs: the lowest PSNR of its calls."""
+
+    psnr_db: float | None  # None: equal in every bit, or not finite
+    finite: bool
+
+
+class SweepRow(Record):
+    """One converted folder in a table of several."""
+
+    name: str
+    size_bytes: int
+    bin_exact_percent: float
+    aas_ms: float
+    max_error_ms: float
+    passed: bool
+    components: dict[str, ComponentScore]
+
+
+class Sweep(Record):
+    """`sweep.json`: written by run_coreml_inference.py sweep."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    checkpoint_fingerprint: str
+    rows: list[SweepRow]
+
+
 class Dimensions(Record):
     """Every size of a checkpoint that the packages and the host need; taken from its config."""
 
@@ -207,6 +236,42 @@ class TokenIds(Record):
     timestamp: int
 
 
+class KeptOp(Record):
+    """An op that calibration keeps in FP32, by its name before the cast to FP16.
+
+    `piece` is the part that was converted ("layer": once, for all layers), `at` where the magnitude was seen.
+    """
+
+    function: str
+    piece: str
+    op: str
+    value: str
+    kind: str
+    reason: Literal["writes", "reads", "squares"]
+    magnitude: float | None  # None: it was not finite
+    at: str
+
+
+class Calibration(Record):
+    """What running clips through one FP16 package found. `largest` is over the ops that stay in FP16."""
+
+    largest: float
+    largest_op: str
+    limit: float
+    has_wide_state: bool  # the state between the layers is FP32
+    kept_float32: list[KeptOp]
+
+
+class LintReport(Record):
+    """What the lint of one saved package counted, over all its functions; a fault leaves no package."""
+
+    ops: int  # that run: without constants
+    constants: int
+    fp16_ops_percent: float  # of the ops that make floating-point values, casts left out
+    max_rank: int
+    largest_constant: float
+
+
 class ComponentRecord(Record):
     """One converted package. `functions` maps a function's name to its sequence length (None: flexible)."""
 
@@ -215,6 +280,9 @@ class ComponentRecord(Record):
     functions: dict[str, int | None]
     size_bytes: int
     sha256: str
+    compression: Compression = "none"
+    calibration: Calibration | None = None
+    lint: LintReport | None = None
 
 
 class BundleMetadata(Record):
@@ -232,6 +300,8 @@ class BundleMetadata(Record):
     deployment_target: str
     compute_units: Literal["ALL", "CPU_AND_GPU"]
     optimized: bool
+    compress: str = "none"  # as --compress was given
+    calibration_clips: int = 0  # 0: it was not calibrated
     components: dict[str, ComponentRecord]
     processor_files: dict[str, str]  # SHA-256 by file name
     tool_versions: dict[str, str]

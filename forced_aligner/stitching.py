@@ -17,42 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 from coremltools.converters.mil.backend.mil.helper import create_scalar_value
-from coremltools.libmilstoragepython import _BlobStorageWriter
 from coremltools.proto import MIL_pb2, Model_pb2
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forced_aligner.compression import compressible
 from forced_aligner.mil.program import SPEC_FILE, WEIGHTS_FILE
-from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
+from forced_aligner.mil.weights import WeightFile, decode, file_values, tensor_type
+from forced_aligner.weight_store import WeightStore
 
 MAIN = "main"
 
-_WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
-    MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),
-    MIL_pb2.FLOAT32: lambda writer, data: writer.write_float_data(data.view(np.float32)),
-    MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
-}
 _TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}
-
-
-class WeightStore:
-    """The weight file of a package in the making: what was written under a key is not written again."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self._writer: Any = _BlobStorageWriter(str(folder / WEIGHTS_FILE.name))
-        self._offsets: dict[Hashable, int] = {}
-
-    def close(self) -> None:
-        """Complete the file: the count of blobs in its header is written when the writer goes."""
-        self._writer = None
-
-    def put(self, key: Hashable, dtype: int, data: Callable[[], NDArray[np.uint8]]) -> int:
-        """The offset of the blob `key`; `data` gives its bytes, and is called if it is new."""
-        if key not in self._offsets:
-            self._offsets[key] = _WRITERS[dtype](self._writer, data())
-        return self._offsets[key]
+_CAST_NAMES = {MIL_pb2.FLOAT16: "fp16", MIL_pb2.FLOAT32: "fp32"}
 
 
 class Piece:
@@ -121,6 +98,7 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
 
     The first stage's inputs are the function's. Each output of a stage takes the place of the input at its position
     in the state; the rest of the state stays. The last stage's outputs are the function's, and are named `outputs`.
+    A value of the state that has another type than the next stage takes is cast, once.
     """
     first, last = stages[0].piece, stages[-1].piece
     joined = Model_pb2.Model()
@@ -129,11 +107,16 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
     block = _block(function)
     del block.operations[:]
     state = [value.name for value in function.inputs]
+    types = {value.name: value.type.tensorType.dataType for value in function.inputs}
     for stage in stages:
         part = MIL_pb2.Function()
         part.CopyFrom(stage.piece.function)
         _copy_passed_inputs(part)
         _place_weights(part, stage, store)
+        for index, value in enumerate(part.inputs):
+            if types[state[index]] != value.type.tensorType.dataType:
+                state[index] = _add_cast(block, state[index], value, f"{stage.name}_{value.name}")
+                types[state[index]] = value.type.tensorType.dataType
         names = dict(zip((value.name for value in part.inputs), state, strict=False))
         if stage is stages[-1]:
             names.update(zip(_block(part).outputs, outputs, strict=True))
@@ -141,6 +124,7 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
         renewed = list(_block(part).outputs)
         state = renewed + state[len(renewed) :]
         block.operations.extend(_block(part).operations)
+        types.update((v.name, v.type.tensorType.dataType) for op in _block(part).operations for v in op.outputs)
     block.outputs[:] = outputs
     del joined.description.output[:]
     joined.description.output.extend(last.spec.description.output)
@@ -151,6 +135,24 @@ def stitch(stages: Sequence[Stage], outputs: Sequence[str], store: WeightStore) 
 
 def _block(function: MIL_pb2.Function) -> MIL_pb2.Block:
     return function.block_specializations[function.opset]
+
+
+def _add_cast(block: MIL_pb2.Block, name: str, wanted: MIL_pb2.NamedValueType, prefix: str) -> str:
+    """Cast the value `name` to the type of `wanted`; returns the new value's name.
+
+    coremltools does not cast an input that a piece hands on as it is, whatever type its output was declared with.
+    """
+    made, dtype = f"{prefix}_cast", create_scalar_value(_CAST_NAMES[wanted.type.tensorType.dataType])
+    constant = block.operations.add(type="const")
+    constant.attributes["name"].CopyFrom(create_scalar_value(f"{made}_dtype"))
+    constant.attributes["val"].CopyFrom(dtype)
+    constant.outputs.add(name=f"{made}_dtype", type=dtype.type)
+    cast = block.operations.add(type="cast")
+    cast.attributes["name"].CopyFrom(create_scalar_value(made))
+    cast.inputs["x"].arguments.add(name=name)
+    cast.inputs["dtype"].arguments.add(name=f"{made}_dtype")
+    cast.outputs.add(name=made, type=wanted.type)
+    return made
 
 
 def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
@@ -168,15 +170,26 @@ def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
 
 def _place_weights(function: MIL_pb2.Function, stage: Stage, store: WeightStore) -> None:
     """Point every weight of a copied piece at a blob of the store, its own or that of the stage's parameter."""
-    piece = stage.piece
-    for constant, value in file_values(function):
-        offset, dtype = value.blobFileValue.offset, tensor_type(value.type)[0]
+    piece, block = stage.piece, _block(function)
+    constants = {operation.outputs[0].name: operation for operation in block.operations if operation.type == "const"}
+    compressed = compressible(block) if store.preset != "none" else set()
+    for constant, value in list(file_values(function)):
+        offset, (dtype, shape) = value.blobFileValue.offset, tensor_type(value.type)
+        key: Hashable
+        make: Callable[[], NDArray[np.uint8]]
         if name := piece.names.get(offset):
-            make = partial(_bytes, stage.parameters[name], dtype)
-            value.blobFileValue.offset = store.put((stage.name, name, dtype), dtype, make)
+            key, make = (stage.name, name, dtype), partial(_bytes, stage.parameters[name], dtype)
         else:
             data = piece.weights.raw(offset, constant)
-            value.blobFileValue.offset = store.put((dtype, _digest(data)), dtype, partial(np.ascontiguousarray, data))
+            key, make = (dtype, _digest(data)), partial(np.ascontiguousarray, data)
+        if constant in compressed:
+            store.compress(key, constants[constant], partial(_array, make, dtype, shape, constant))
+        else:
+            value.blobFileValue.offset = store.put(key, dtype, make)
+
+
+def _array(make: Callable[[], NDArray[np.uint8]], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    return decode(make(), dtype, shape, name)
 
 
 def _bytes(parameter: Tensor, dtype: int) -> NDArray[np.uint8]:

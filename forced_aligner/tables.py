@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forced_aligner.aligner import Alignment
-from forced_aligner.schemas import ParityReport, Scores
+from forced_aligner.schemas import ComponentScore, ParityReport, Scores, SweepRow
 
 SCORE_COLUMNS = ("boundaries", "bin-exact %", "AAS ms", "max ms", "<=20 ms %", "<=80 ms %", "<=160 ms %")
 
@@ -50,6 +50,26 @@ def print_report(report: ParityReport) -> None:
         f"{verdict}: {report.bin_exact_percent:.2f} % of {report.boundaries} boundaries bin-exact, "
         f"AAS {report.aas_ms:.2f} ms"
     )
+
+
+def print_rows(rows: list[SweepRow], title: str) -> None:
+    """One row a converted folder; for each component that was measured its PSNR, or that it is not finite."""
+    table = Table(title=title)
+    keys = list(rows[0].components)
+    headings = ["packages", "MB", "bin-exact %", "AAS ms", "max ms", *(f"{key} dB" for key in keys)]
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "packages" else "right")
+    for row in rows:
+        scores = (f"{row.bin_exact_percent:.2f}", f"{row.aas_ms:.2f}", f"{row.max_error_ms:.0f}")
+        cells = [_component_cell(row.components[key]) for key in keys]
+        table.add_row(row.name, f"{row.size_bytes / 1e6:.2f}", *scores, *cells)
+    _console().print(table)
+
+
+def _component_cell(score: ComponentScore) -> str:
+    if not score.finite:
+        return "NOT FINITE"
+    return "equal" if score.psnr_db is None else f"{score.psnr_db:.1f}"
 
 
 def _truth_cells(scores: object, has_truth: bool) -> list[str]:

@@ -14,8 +14,9 @@ from transformers import Qwen3ASRConfig, Qwen3ASRForTokenClassification  # noqa:
 from forced_aligner import checkpoint, conversion, datasets, reference  # noqa: E402
 from forced_aligner.bundle import Bundle  # noqa: E402
 from forced_aligner.paths import DEMO_FOLDER, REFERENCE_FILE  # noqa: E402
-from individual_components import COMPONENTS  # noqa: E402
+from individual_components import COMPONENTS, DEFAULT_COMPONENTS  # noqa: E402
 
+FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
 DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
 
 
@@ -112,6 +113,15 @@ def demo_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in all six packages, mixed precision."""
     folder = tmp_path_factory.mktemp("bundle") / "demo"
     conversion.convert(demo_checkpoint, folder, conversion.Options(tuple(COMPONENTS), DECODER_LENGTHS))
+    return Bundle.open(folder)
+
+
+@pytest.fixture(scope="session")
+def float16_bundle(demo_checkpoint, tmp_path_factory):
+    """The demo aligner in the five default packages, all in float16."""
+    folder = tmp_path_factory.mktemp("bundle") / "float16"
+    options = conversion.Options(DEFAULT_COMPONENTS, FLOAT16_LENGTHS, precision="float16")
+    conversion.convert(demo_checkpoint, folder, options)
     return Bundle.open(folder)
 
 

@@ -100,6 +100,19 @@ def test_a_missed_threshold_exits_with_1(here, three_commands):
     assert "FAILED" in result.stdout
 
 
+def test_several_model_folders_make_one_table(here, three_commands):
+    folder, _ = three_commands
+    model = folder / "build/forced-aligner"
+    arguments = ("compare", "--model-dir", model, "--model-dir", model, "--num-files", 1)
+    result = here("run_coreml_inference.py", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("100.00 % of") == 2
+    assert "1 files against PyTorch" in result.stdout
+    refused = here("run_coreml_inference.py", *arguments, "--report", folder / "one.json", cwd=folder)
+    assert refused.returncode == 2
+    assert "--report takes one model folder" in refused.stderr
+
+
 def test_infer_prints_json_for_programs(here, three_commands, demo_clips):
     folder, _ = three_commands
     clip = demo_clips[2]
@@ -139,6 +152,7 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
     [
         ("convert-coreml.py", ["--components", "nope"], "no component 'nope'; expected some of audio_conv"),
         ("convert-coreml.py", ["--decoder-lengths", "a"], "--decoder-lengths takes comma-separated whole numbers"),
+        ("convert-coreml.py", ["--compress", "int5"], "--compress takes none, int8, int6, int4"),
         ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
         ("compare-models.py", ["--model-id", "demo", "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
         ("compare-models.py", ["--model-id", "demo", "--text", "one"], "--audio-file and --text go together"),

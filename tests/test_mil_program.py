@@ -16,7 +16,7 @@ from forced_aligner.conversion import function_name
 from forced_aligner.errors import UserError
 from forced_aligner.mil.program import WEIGHTS_FILE, Program
 from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
-from individual_components import COMPONENTS, Sizes
+from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
 
 
 def wrapper_inputs(component, sizes, seed=0):
@@ -64,13 +64,22 @@ def test_every_function_of_every_package_equals_pytorch(demo_bundle, demo_model,
         np.testing.assert_allclose(found[component.outputs[0].name], expected, atol=atol, rtol=0)
 
 
+def read_back(bundle, key):
+    package = bundle.package(key)
+    spec = ct.utils.load_spec(str(package))
+    return load_milproto(spec, spec.specificationVersion, str((package / WEIGHTS_FILE).parent))
+
+
 @pytest.mark.parametrize("key", COMPONENTS)
 def test_coremltools_reads_every_package_back(demo_bundle, key):
     """coremltools infers every type anew and compares it with the declared one: the stitched specs are sound."""
-    package = demo_bundle.package(key)
-    spec = ct.utils.load_spec(str(package))
-    program = load_milproto(spec, spec.specificationVersion, str((package / WEIGHTS_FILE).parent))
-    assert sorted(program.functions) == sorted(demo_bundle.record(key).functions)
+    assert sorted(read_back(demo_bundle, key).functions) == sorted(demo_bundle.record(key).functions)
+
+
+@pytest.mark.parametrize("key", DEFAULT_COMPONENTS)
+def test_coremltools_reads_every_float16_package_back(float16_bundle, key):
+    """A seam between an FP32 input and an FP16 layer needs a cast; without it the types do not fit."""
+    assert sorted(read_back(float16_bundle, key).functions) == sorted(float16_bundle.record(key).functions)
 
 
 def test_fp16_rounds_after_each_op_and_overflow_is_inf(tmp_path):

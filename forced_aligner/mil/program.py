@@ -5,7 +5,7 @@ The spec is walked as it was saved; nothing is traced or optimised again. Every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,32 @@ class Variable:
 
 @dataclass(frozen=True)
 class Step:
-    """One op of the plan. `frees` names the values whose last use it is."""
+    """One op of the plan: its type and its name. `frees` names the values whose last use it is."""
 
+    kind: str
+    name: str
     op: ops.Op
     arguments: dict[str, Any]  # a constant, a Variable, or a list of them
     outputs: list[tuple[str, torch.dtype]]
     frees: list[str]
 
 
-class Function:
-    """One function of a program, planned once and run many times."""
+# (function, step, its arguments, its results) -> nothing
+Observer = Callable[[str, Step, dict[str, Any], list[Any]], None]
 
-    def __init__(self, name: str, spec: MIL_pb2.Function, weights: WeightFile) -> None:
+
+class Function:
+    """One function of a program, planned once and run many times.
+
+    With an `observer`, which is called after every op, no value is rounded to FP16: it sees what each op would make
+    if FP16 had no limits.
+    """
+
+    def __init__(
+        self, name: str, spec: MIL_pb2.Function, weights: WeightFile, observer: Observer | None = None
+    ) -> None:
         self.name = name
+        self._observer = observer
         self.inputs = {value.name: _declared(value.type) for value in spec.inputs}
         block = spec.block_specializations[spec.opset]
         self.outputs = list(block.outputs)
@@ -77,14 +90,22 @@ class Function:
         }
         with torch.inference_mode():
             for step in self.steps:
-                results = step.op(**{key: _bind(argument, values) for key, argument in step.arguments.items()})
+                arguments = {key: _bind(argument, values) for key, argument in step.arguments.items()}
+                if self._observer and arguments.get("dtype") == "fp16":
+                    arguments["dtype"] = "fp32"
+                results = step.op(**arguments)
                 if not isinstance(results, list | tuple):
                     results = [results]
                 for (name, dtype), result in zip(step.outputs, results, strict=True):
-                    values[name] = result.to(dtype) if isinstance(result, torch.Tensor) else result
+                    values[name] = result.to(self._kept_as(dtype)) if isinstance(result, torch.Tensor) else result
+                if self._observer:
+                    self._observer(self.name, step, arguments, [values[name] for name, _ in step.outputs])
                 for name in step.frees:
                     values.pop(name, None)
         return {name: values[name].numpy() for name in self.outputs}
+
+    def _kept_as(self, dtype: torch.dtype) -> torch.dtype:
+        return torch.float32 if self._observer and dtype == torch.float16 else dtype
 
     def _check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         if inputs.keys() != self.inputs.keys():
@@ -99,8 +120,8 @@ class Function:
 class Program:
     """A loaded package: its functions, planned on first use, over one mapping of the weights."""
 
-    def __init__(self, package: Path) -> None:
-        """Read the spec of `package`.
+    def __init__(self, package: Path, observer: Observer | None = None) -> None:
+        """Read the spec of `package`; `observer` sees every op that runs, see `Function`.
 
         Raises:
             UserError: it is not a package, or its spec is damaged.
@@ -113,6 +134,7 @@ class Program:
         if self.spec.WhichOneof("Type") != "mlProgram":
             raise UserError(f"{package} holds no ML program: convert it with convert-coreml.py")
         self._weights = WeightFile(package / WEIGHTS_FILE)
+        self._observer = observer
         self._functions: dict[str, Function] = {}
 
     @property
@@ -129,7 +151,8 @@ class Program:
         if name not in self._functions:
             if name not in self.spec.mlProgram.functions:
                 raise UserError(f"{self.package.name} has no function {name}; it has {', '.join(self.function_names)}")
-            self._functions[name] = Function(name, self.spec.mlProgram.functions[name], self._weights)
+            spec = self.spec.mlProgram.functions[name]
+            self._functions[name] = Function(name, spec, self._weights, self._observer)
         return self._functions[name]
 
 
@@ -170,7 +193,8 @@ def _plan(block: MIL_pb2.Block, weights: WeightFile) -> list[Step]:
             arguments[key] = bound if len(bound) > 1 or key == "values" else bound[0]
             last_use.update((item.name, len(steps)) for item in bound if isinstance(item, Variable))
         outputs = [(value.name, _TORCH_TYPES[value.type.tensorType.dataType]) for value in operation.outputs]
-        steps.append(Step(ops.lookup(operation.type, output, arguments), arguments, outputs, []))
+        name = operation.attributes["name"].immediateValue.tensor.strings.values[0]
+        steps.append(Step(operation.type, name, ops.lookup(operation.type, output, arguments), arguments, outputs, []))
         last_use.update((name, len(steps) - 1) for name, _ in outputs if name not in last_use)
     for name, position in last_use.items():
         if name not in block.outputs:

@@ -50,6 +50,7 @@ class WeightFile:
         self.path = path
         has_bytes = path.is_file() and path.stat().st_size > 0
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r") if has_bytes else np.empty(0, np.uint8)
+        self._unpacked: dict[int, NDArray[Any]] = {}
 
     def raw(self, record_offset: int, name: str) -> NDArray[np.uint8]:
         """The bytes of the blob whose record is at `record_offset`; `name` is the constant's, for the error.
@@ -70,12 +71,19 @@ class WeightFile:
     def read(self, value: MIL_pb2.Value, name: str) -> NDArray[Any]:
         """The array of a constant that is stored in this file; a view wherever its type is of whole bytes.
 
+        Sub-byte types are unpacked once, to a byte an element, and kept for all functions that share them.
+
         Raises:
             UserError: missing or cut off, or of another size than its shape says.
         """
         dtype, shape = tensor_type(value.type)
-        data = self.raw(value.blobFileValue.offset, name)
-        return decode(data, dtype, shape, name)
+        offset = value.blobFileValue.offset
+        if offset in self._unpacked:
+            return self._unpacked[offset]
+        array = decode(self.raw(offset, name), dtype, shape, name)
+        if dtype in _SUB_BYTE:
+            self._unpacked[offset] = array
+        return array
 
 
 def decode(data: NDArray[np.uint8], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:

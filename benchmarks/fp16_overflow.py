@@ -1,0 +1,177 @@
+"""What a large residual stream does to FP16: our packages beside the usual conversion, on the demo clips.
+
+    uv run benchmarks/fp16_overflow.py
+
+RMSNorm makes the decoder's residual stream scale-free: multiply all that is written into it (token embeddings, the
+projector's output, every layer's o_proj and down_proj) by one factor, and the function stays the same, eps aside. The
+table shows powers of ten, from 0.1, and the factor that brings the stream to 30 000, half of FP16's range. The naive
+conversion differs in one thing: RMSNorm is the plain formula, which squares the stream.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from forced_aligner import console
+
+HIGHEST_RESIDUAL = 30_000.0
+DECODER_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
+RESULTS = Path(__file__).parent / "results/fp16_overflow.json"
+
+app = typer.Typer(add_completion=False)
+
+
+def scale_stream(model: Any, factor: float) -> None:
+    """Multiply everything that is written into the decoder's residual stream by `factor`, in place."""
+    decoder, projector = model.model.language_model, model.model.multi_modal_projector
+    writers = [decoder.embed_tokens, projector.linear_2]
+    for layer in decoder.layers:
+        writers += [layer.self_attn.o_proj, layer.mlp.down_proj]
+    with torch.no_grad():
+        for writer in writers:
+            for parameter in writer.parameters():
+                parameter.mul_(factor)
+
+
+def save_scaled(found: Any, factor: float, folder: Path) -> Any:
+    """A checkpoint in `folder`: `found` with its stream multiplied by `factor`."""
+    from forced_aligner import checkpoint
+
+    model = checkpoint.load_model(found)
+    scale_stream(model, factor)
+    model.save_pretrained(folder)
+    for path in found.folder.iterdir():
+        if not (folder / path.name).exists() and path.suffix != ".safetensors":
+            shutil.copy(path, folder)
+    return checkpoint.resolve(str(folder))
+
+
+def largest_residual(model: Any, processor: Any, clips: list[Any]) -> float:
+    """The largest magnitude in the decoder's residual stream over `clips`, in PyTorch and float32."""
+    from forced_aligner import features, reference
+
+    seen = [0.0]
+
+    def watch(_module: Any, _inputs: Any, output: Any) -> None:
+        state: Tensor = output[0] if isinstance(output, tuple) else output
+        seen[0] = max(seen[0], float(state.abs().max()))
+
+    hooks = [layer.register_forward_hook(watch) for layer in model.model.language_model.layers]
+    for clip in clips:
+        reference.align(model, processor, features.load_audio(Path(clip.audio)), clip.transcript, clip.language)
+    for hook in hooks:
+        hook.remove()
+    return seen[0]
+
+
+@contextmanager
+def plain_rms_norm() -> Iterator[None]:
+    """Inside, the wrappers use the formula as it is written in papers: it squares the residual stream."""
+    import individual_components
+
+    def plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps) * weight
+
+    ours = individual_components.rms_norm
+    individual_components.rms_norm = plain
+    try:
+        yield
+    finally:
+        individual_components.rms_norm = ours
+
+
+def converted_scores(found: Any, made: Any, root: Path, folder: Path) -> dict[str, Any]:
+    """Convert `found` in float16 and score it against the reference `made`; `finite`: every hidden state is."""
+    from forced_aligner import conversion, parity
+    from forced_aligner.aligner import Aligner
+    from forced_aligner.backends import MilBackend
+    from forced_aligner.bundle import Bundle
+    from individual_components import DEFAULT_COMPONENTS
+
+    options = conversion.Options(DEFAULT_COMPONENTS, DECODER_LENGTHS, precision="float16", force=True)
+    conversion.convert(found, folder, options)
+    backend = FiniteCheck(MilBackend(Bundle.open(folder)))
+    aligner = Aligner(Bundle.open(folder), backend)
+    same_function = made.model_copy(update={"checkpoint_fingerprint": aligner.metadata.checkpoint_fingerprint})
+    report, _ = parity.compare(aligner, backend.name, same_function, root, parity.Gate())
+    return {
+        **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms"}),
+        "finite": backend.finite,
+    }
+
+
+class FiniteCheck:
+    """A backend that remembers whether every output was finite."""
+
+    def __init__(self, backend: Any) -> None:
+        self.name: str = backend.name
+        self.finite = True
+        self._backend = backend
+
+    def load(self, component: str, function: str) -> None:
+        """As the backend within."""
+        self._backend.load(component, function)
+
+    def predict(self, component: str, function: str, inputs: Any) -> dict[str, Any]:
+        """As the backend within."""
+        outputs: dict[str, Any] = self._backend.predict(component, function, inputs)
+        self.finite = self.finite and all(bool(np.isfinite(array).all()) for array in outputs.values())
+        return outputs
+
+
+def factors(first_residual: float) -> list[float]:
+    """Powers of ten below the factor that brings the stream to `HIGHEST_RESIDUAL`, and that one."""
+    last = HIGHEST_RESIDUAL / first_residual
+    powers = [10.0**exponent for exponent in range(-1, 20)]
+    return [power for power in powers if power < last] + [last]
+
+
+@app.command()
+def main() -> None:
+    """Convert and score both ways at every factor, and print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from forced_aligner import checkpoint, datasets, reference
+    from forced_aligner.paths import REFERENCE_FILE
+
+    demo = checkpoint.resolve(checkpoint.DEMO_MODEL_ID)
+    clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
+    processor = checkpoint.load_processor(demo.folder)
+    table = Table(
+        "factor", "largest residual", "PyTorch the same", "ours: exact %", "finite", "naive: exact %", "finite"
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = reference.make_reference(demo, clips, folder / REFERENCE_FILE)
+        for factor in factors(largest_residual(checkpoint.load_model(demo), processor, clips)):
+            scaled = save_scaled(demo, factor, folder / f"x{factor:g}")
+            residual = largest_residual(checkpoint.load_model(scaled), processor, clips)
+            again = reference.make_reference(scaled, clips, folder / f"x{factor:g}.json")
+            same = all(a.alignments == b.alignments for a, b in zip(made.samples, again.samples, strict=True))
+            ours = converted_scores(scaled, made, folder, folder / "ours")
+            with plain_rms_norm():
+                naive = converted_scores(scaled, made, folder, folder / "naive")
+            rows.append({"factor": factor, "residual": residual, "same_in_pytorch": same, "ours": ours, "naive": naive})
+            cells = [cell for way in (ours, naive) for cell in (f"{way['bin_exact_percent']:.2f}", str(way["finite"]))]
+            table.add_row(f"{factor:g}", f"{residual:.0f}", str(same), *cells)
+    Console(width=120).print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    console.run(app)
