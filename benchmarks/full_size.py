@@ -168,11 +168,13 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages go.")] = ROOT / "build/full-size",
     precision: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "float32",
+    compress: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "none",
     lengths: Annotated[str, typer.Option(help="As convert-coreml.py takes them.")] = "256,512,1024,2048",
 ) -> None:
     """Make, convert, run and compare a full-size random model."""
-    checkpoint, bundle, clips = folder / "checkpoint", folder / precision, folder / "clips"
-    reference, report = folder / "pytorch_reference.json", folder / f"parity-{precision}.json"
+    name = precision if compress == "none" else compress
+    checkpoint, bundle, clips = folder / "checkpoint", folder / name, folder / "clips"
+    reference, report = folder / "pytorch_reference.json", folder / f"parity-{name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not checkpoint.exists():
         make_checkpoint(checkpoint)
@@ -182,7 +184,7 @@ def main(
     steps = {
         "convert": measured(
             "convert-coreml.py", "--model-id", checkpoint, "--output-dir", bundle, "--precision", precision,
-            "--decoder-lengths", lengths, "--force",
+            "--compress", compress, "--decoder-lengths", lengths, "--force",
         ),
         "reference": measured(
             "compare-models.py", "--model-id", checkpoint, "--dataset", clips, "--language", "English",
@@ -196,6 +198,7 @@ def main(
     scores = json.loads(report.read_text())
     result = {
         "precision": precision,
+        "compress": compress,
         "decoder_lengths": lengths,
         "size_gb": round(sum(path.stat().st_size for path in bundle.rglob("*.bin")) / 1e9, 2),
         "steps": steps,
@@ -205,7 +208,7 @@ def main(
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"full_size_{precision}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / f"full_size_{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 
