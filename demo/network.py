@@ -21,6 +21,8 @@ from transformers import (
     Qwen3ASRProcessor,
 )
 
+from forced_aligner.checkpoint import ALIGNER_CHAT_TEMPLATE
+
 SEGMENT_MS = 80  # one timestamp class
 TIMESTAMP_CLASSES = 5000
 CHUNK_FRAMES = 100  # mel frames of 10 ms that the convolutions see at once
@@ -30,12 +32,6 @@ FUSED_ATTENTION_FROM = 600  # positions; below, plain matrix products are faster
 
 PAD, AUDIO_START, AUDIO_END, AUDIO_PAD, TIMESTAMP = range(256, 261)
 SPECIAL_TOKENS = ("<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>", "<timestamp>")
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}{%- for part in message['content'] -%}"
-    "{%- if part['type'] == 'audio' -%}<|audio_start|><|audio_pad|><|audio_end|>"
-    "{%- else -%}{{ part['text'] }}<timestamp><timestamp>{%- endif -%}"
-    "{%- endfor -%}{%- endfor -%}"
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def make_processor() -> Qwen3ASRProcessor:
     return Qwen3ASRProcessor(
         feature_extractor=Qwen3ASRFeatureExtractor(),
         tokenizer=tokenizer,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=ALIGNER_CHAT_TEMPLATE,
         timestamp_segment_time=SEGMENT_MS,
     )
 

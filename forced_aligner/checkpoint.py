@@ -26,10 +26,10 @@ CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 # The aligner's prompt has no chat prefix: `<|im_start|>user` moves boundaries by +92 ms on average
 # (vllm-omni issue 7240). Legacy checkpoints carry the chat template of the ASR model; this one replaces it.
 ALIGNER_CHAT_TEMPLATE = (
-    "{%- for message in messages %}{%- for part in message['content'] %}"
-    "{%- if part['type'] == 'audio' %}{{- '<|audio_start|><|audio_pad|><|audio_end|>' }}"
-    "{%- else %}{{- part['text'] + '<timestamp><timestamp>' }}{%- endif %}"
-    "{%- endfor %}{%- endfor %}"
+    "{%- for message in messages -%}{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'audio' -%}<|audio_start|><|audio_pad|><|audio_end|>"
+    "{%- else -%}{{ part['text'] }}<timestamp><timestamp>{%- endif -%}"
+    "{%- endfor -%}{%- endfor -%}"
 )
 
 # Legacy key (qwen-asr package) -> native key (transformers).
