@@ -15,7 +15,7 @@ from forced_aligner.backends import Backend
 from forced_aligner.bundle import Bundle
 from forced_aligner.checkpoint import load_processor
 from forced_aligner.errors import UserError
-from forced_aligner.schemas import WordTime
+from forced_aligner.schemas import MAIN, WordTime
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRProcessor
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SPLIT_ENCODER = ("audio_conv", "audio_transformer")
 MONOLITHIC_ENCODER = ("audio_encoder",)
 LOAD_STAGE = "load"
-MAIN = "main"  # the function of a package that is not converted by length
 TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 
 # (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)

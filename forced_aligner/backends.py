@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from forced_aligner.bundle import Bundle
 from forced_aligner.errors import UserError
+from forced_aligner.schemas import MAIN
 
 if TYPE_CHECKING:
     from forced_aligner.mil.program import Observer
@@ -84,7 +85,7 @@ class CoreMLBackend:
         model = self._ct.models.MLModel(
             str(package),
             compute_units=self._ct.ComputeUnit[self._bundle.metadata.compute_units],
-            function_name=None if function == "main" else function,
+            function_name=None if function == MAIN else function,
         )
         if model.__proxy__ is None:  # coremltools only warns when Core ML refuses a model
             raise UserError(

@@ -20,10 +20,10 @@ from forced_aligner.backends import MilBackend
 from forced_aligner.bundle import Bundle
 from forced_aligner.console import log
 from forced_aligner.errors import DoesNotFitError, UserError
+from forced_aligner.lint import FP16_MAX
 from forced_aligner.mil.program import Program, Step, Variable
 from forced_aligner.schemas import BundleMetadata, Calibration, Clip, KeptOp
 
-FP16_MAX = 65_504.0
 # Other speech than the clips may be louder: two bits of headroom, which costs nothing but the ops that need it.
 MARGIN = 4.0
 LIMIT = FP16_MAX / MARGIN

@@ -161,6 +161,19 @@ def _download(model_id: str) -> Path:
         ) from None
 
 
+def _raw_config(folder: Path) -> Any:
+    """The content of a checkpoint's `config.json`, whatever it is.
+
+    Raises:
+        UserError: it is not JSON.
+    """
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from None
+
+
 def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
     """Read the config in either layout.
 
@@ -170,11 +183,7 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen3ASRConfig
 
-    path = checkpoint.folder / "config.json"
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); fetch the checkpoint again") from None
+    path, raw = checkpoint.folder / "config.json", _raw_config(checkpoint.folder)
     expected = f"expected that of a Qwen3 forced aligner such as {FULL_MODEL_ID}"
     if not isinstance(raw, dict) or raw.get("model_type") != "qwen3_asr":
         raise UserError(f"{path} is not a Qwen3 forced aligner's config; {expected}")
@@ -228,13 +237,12 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Qwen
 
     logging.disable_progress_bar()
     config = load_config(checkpoint)
-    raw = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
     try:
         model, report = Qwen3ASRForTokenClassification.from_pretrained(
             checkpoint.folder,
             config=config,
             dtype=dtype or torch.float32,
-            key_mapping=LEGACY_KEYS if is_legacy(raw) else None,
+            key_mapping=LEGACY_KEYS if is_legacy(_raw_config(checkpoint.folder)) else None,
             output_loading_info=True,
         )
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
@@ -265,12 +273,11 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
                 "audio_eos_token": "<|audio_end|>",
             },
         )
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return Qwen3ASRProcessor(
             Qwen3ASRFeatureExtractor(),
             tokenizer,
             chat_template=ALIGNER_CHAT_TEMPLATE,
-            timestamp_segment_time=raw.get("timestamp_segment_time", 80),
+            timestamp_segment_time=_raw_config(folder).get("timestamp_segment_time", 80),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no usable processor in {folder}: {str(error).splitlines()[0]}") from None

@@ -18,8 +18,8 @@ from forced_aligner import bundle, calibration, checkpoint, compression, dataset
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE
-from forced_aligner.schemas import BundleMetadata, Calibration, ComponentRecord, Precision, write_json
-from forced_aligner.stitching import MAIN, multifunction, stitch
+from forced_aligner.schemas import MAIN, BundleMetadata, Calibration, ComponentRecord, Precision, write_json
+from forced_aligner.stitching import multifunction, stitch
 from forced_aligner.tracing import Settings, stages
 from forced_aligner.weight_store import WeightStore
 from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forced_aligner.errors import UserError
 from forced_aligner.files import write_whole
 
+MAIN = "main"  # the function of a package that is not converted by length
+
 Precision = Literal["float16", "float32"]
 Compression = Literal["none", "int8", "int6", "int4"]
 

@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from forced_aligner.compression import compressible
 from forced_aligner.mil.program import SPEC_FILE, WEIGHTS_FILE
 from forced_aligner.mil.weights import WeightFile, decode, file_values, tensor_type
+from forced_aligner.schemas import MAIN
 from forced_aligner.weight_store import WeightStore
-
-MAIN = "main"
 
 _TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}
 _CAST_NAMES = {MIL_pb2.FLOAT16: "fp16", MIL_pb2.FLOAT32: "fp32"}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from forced_aligner.errors import UserError
 from forced_aligner.mil import ops
 from forced_aligner.mil.weights import WeightFile, decode, tensor_type
+from forced_aligner.schemas import MAIN
 
 SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
 WEIGHTS_FILE = Path("Data/com.apple.CoreML/weights/weight.bin")
@@ -142,7 +143,7 @@ class Program:
         """The names of all functions."""
         return sorted(self.spec.mlProgram.functions)
 
-    def function(self, name: str = "main") -> Function:
+    def function(self, name: str = MAIN) -> Function:
         """The function `name`, ready to run.
 
         Raises:
