@@ -161,7 +161,7 @@ def _download(model_id: str) -> Path:
         ) from None
 
 
-def _raw_config(folder: Path) -> Any:
+def raw_config(folder: Path) -> Any:
     """The content of a checkpoint's `config.json`, whatever it is.
 
     Raises:
@@ -183,7 +183,7 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
     from huggingface_hub.errors import StrictDataclassError
     from transformers import Qwen3ASRConfig
 
-    path, raw = checkpoint.folder / "config.json", _raw_config(checkpoint.folder)
+    path, raw = checkpoint.folder / "config.json", raw_config(checkpoint.folder)
     expected = f"expected that of a Qwen3 forced aligner such as {FULL_MODEL_ID}"
     if not isinstance(raw, dict) or raw.get("model_type") != "qwen3_asr":
         raise UserError(f"{path} is not a Qwen3 forced aligner's config; {expected}")
@@ -242,7 +242,7 @@ def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Qwen
             checkpoint.folder,
             config=config,
             dtype=dtype or torch.float32,
-            key_mapping=LEGACY_KEYS if is_legacy(_raw_config(checkpoint.folder)) else None,
+            key_mapping=LEGACY_KEYS if is_legacy(raw_config(checkpoint.folder)) else None,
             output_loading_info=True,
         )
     except (SafetensorError, RuntimeError, OSError, ValueError) as error:
@@ -277,7 +277,7 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
             Qwen3ASRFeatureExtractor(),
             tokenizer,
             chat_template=ALIGNER_CHAT_TEMPLATE,
-            timestamp_segment_time=_raw_config(folder).get("timestamp_segment_time", 80),
+            timestamp_segment_time=raw_config(folder).get("timestamp_segment_time", 80),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no usable processor in {folder}: {str(error).splitlines()[0]}") from None

@@ -12,11 +12,11 @@ from typing import Literal
 
 import coremltools as ct
 from coremltools.proto import Model_pb2
-from torch import nn
 
 from forced_aligner import bundle, calibration, checkpoint, compression, datasets, lint
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
+from forced_aligner.mapped import MappedModel
 from forced_aligner.paths import METADATA_FILE
 from forced_aligner.schemas import MAIN, BundleMetadata, Calibration, ComponentRecord, Precision, write_json
 from forced_aligner.stitching import multifunction, stitch
@@ -110,7 +110,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
     with bundle.writing(output_dir, replace=options.force) as folder:
-        model = checkpoint.load_model(found)
+        model = MappedModel(found)
         processor.save_pretrained(folder)
         components = {}
         for number, key in enumerate(options.components, 1):
@@ -146,7 +146,7 @@ def _already_done(wanted: BundleMetadata, options: Options, output_dir: Path) ->
     return found if same and found.components.keys() == set(options.components) else None
 
 
-def _calibrated(metadata: BundleMetadata, model: nn.Module, options: Options, folder: Path) -> BundleMetadata:
+def _calibrated(metadata: BundleMetadata, model: MappedModel, options: Options, folder: Path) -> BundleMetadata:
     """Run clips through the packages, and convert those again that hold an op with too large a magnitude.
 
     What was converted again is measured again: nothing may be left in FP16 that comes near its limit.
@@ -172,7 +172,7 @@ def _calibrated(metadata: BundleMetadata, model: nn.Module, options: Options, fo
 
 def _convert_component(
     component: Component,
-    model: nn.Module,
+    model: MappedModel,
     metadata: BundleMetadata,
     options: Options,
     folder: Path,
@@ -183,7 +183,7 @@ def _convert_component(
     if component.by_length and options.deployment_target != "iOS17":
         lengths = {function_name(length): length for length in metadata.decoder_lengths}
     preset = compression.parse(options.compress, options.components)[component.key]
-    wrapper = component.wrapper(model).eval()
+    wrapper = component.wrapper(model.module).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         store = WeightStore(Path(scratch) / "weights", preset)
@@ -193,7 +193,7 @@ def _convert_component(
             place = Path(scratch) / name
             place.mkdir()
             settings = Settings(precision, options.deployment_target, options.optimize, calibrated, name)
-            parts = stages(component, wrapper, sizes, settings, place)
+            parts = stages(component, model, wrapper, sizes, settings, place)
             functions[name] = stitch(parts, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)
         _describe(spec, component, precision, metadata)

@@ -84,7 +84,7 @@ def distinct_copy(module: nn.Module) -> nn.Module:
     """A float32 copy of `module` whose every parameter is random, so that a weight tells which one it is."""
     import copy
 
-    template = copy.deepcopy(module).float()
+    template = copy.deepcopy(module).to_empty(device="cpu").float()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in template.parameters():

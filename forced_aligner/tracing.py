@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from forced_aligner.mapped import MappedModel
+from forced_aligner.passes import ADD_FP16_CAST
 from forced_aligner.schemas import Calibration, Precision
 from forced_aligner.stitching import Piece, Stage, distinct_copy
 from individual_components import Component, Layered, Sizes, TensorSpec
@@ -24,7 +28,7 @@ TRACE_SEQUENCE = 8  # tokens that a flexible axis is traced with
 
 # With --no-optimize no optimisation pass runs. FP16 still needs the pass that casts to it and the one that folds
 # the cast of a weight into the weight; both are about the precision asked for, not about speed.
-FP16_PASSES = ["common::dedup_op_and_var_names", "common::add_fp16_cast", "common::update_output_dtypes"]
+FP16_PASSES = ["common::dedup_op_and_var_names", ADD_FP16_CAST, "common::update_output_dtypes"]
 FP16_FOLD_PASSES = ["common::const_elimination", "common::dead_code_elimination"]
 
 
@@ -50,12 +54,15 @@ class Settings:
         return frozenset(name for op in mine for name in (op.op, op.value))
 
 
-def stages(component: Component, wrapper: nn.Module, sizes: Sizes, settings: Settings, place: Path) -> list[Stage]:
+def stages(
+    component: Component, model: MappedModel, wrapper: nn.Module, sizes: Sizes, settings: Settings, place: Path
+) -> list[Stage]:
     """The converted pieces of one function: a plain wrapper is one, a layered one three, of which one repeats.
 
     Args:
         component: its row of the table.
-        wrapper: its module.
+        model: has the weights.
+        wrapper: the component's module, over parts of `model`.
         sizes: what its shapes resolve to.
         settings: how it is converted.
         place: an empty folder for the pieces.
@@ -64,17 +71,15 @@ def stages(component: Component, wrapper: nn.Module, sizes: Sizes, settings: Set
     outputs = [ct.TensorType(dtype=np.float32) for _ in component.outputs]
     examples = tuple(_example(spec, sizes) for spec in component.inputs)
 
-    def piece(
-        name: str, module: nn.Module, examples: tuple[torch.Tensor, ...], taken: Types, made: Types, *, template: bool
-    ) -> Piece:
+    def piece(name: str, part: nn.Module, examples: tuple[torch.Tensor, ...], taken: Types, made: Types) -> Piece:
         package = place / f"{name}.mlpackage"
-        kept = settings.kept("layer" if template else name)
-        _trace_and_convert(module, examples, taken, made, settings, kept, package)
-        return Piece(package, dict(module.named_parameters()) if template else None)
+        with model.loaded(part):
+            _trace_and_convert(part, examples, taken, made, settings, settings.kept(name), package)
+        return Piece(package)
 
     if not isinstance(wrapper, Layered):
-        return [Stage("whole", piece("whole", wrapper, examples, inputs, outputs, template=False))]
-    with torch.inference_mode():
+        return [Stage("whole", piece("whole", wrapper, examples, inputs, outputs))]
+    with torch.inference_mode(), model.loaded(wrapper.first):
         state = tuple(wrapper.first(*examples))
     inner = np.float16 if settings.precision == "float16" else np.float32
     types = [np.float32 if settings.has_wide_state else inner, *(inner for _ in state[1:])]
@@ -83,10 +88,12 @@ def stages(component: Component, wrapper: nn.Module, sizes: Sizes, settings: Set
         for index, (x, dtype) in enumerate(zip(state, types, strict=True))
     ]
     made = [ct.TensorType(dtype=dtype) for dtype in types]
-    layer = piece("layer", distinct_copy(wrapper.layers[0]), state, taken, made[:1], template=True)
-    layers = [Stage(f"layer_{i}", layer, dict(each.named_parameters())) for i, each in enumerate(wrapper.layers)]
-    first = Stage("first", piece("first", wrapper.first, examples, inputs, made, template=False))
-    last = Stage("last", piece("last", wrapper.last, state[:1], taken[:1], outputs, template=False))
+    template, package = distinct_copy(wrapper.layers[0]), place / "layer.mlpackage"
+    _trace_and_convert(template, state, taken, made[:1], settings, settings.kept("layer"), package)
+    layer = Piece(package, dict(template.named_parameters()))
+    layers = [Stage(f"layer_{i}", layer, model.parameters(each)) for i, each in enumerate(wrapper.layers)]
+    first = Stage("first", piece("first", wrapper.first, examples, inputs, made))
+    last = Stage("last", piece("last", wrapper.last, state[:1], taken[:1], outputs))
     return [first, *layers, last]
 
 
@@ -106,7 +113,7 @@ def _trace_and_convert(
             {_saved_name(op.name, "op_"), *(_saved_name(value.name, "var_") for value in op.outputs)}
         )
 
-    fp16 = ct.transform.FP16ComputePrecision(op_selector=may_be_fp16)
+    is_fp16 = settings.precision == "float16"
     # coremltools and torch print progress bars and notes about pinned versions here; errors are exceptions.
     with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -116,22 +123,33 @@ def _trace_and_convert(
             inputs=inputs,
             outputs=outputs,
             minimum_deployment_target=getattr(ct.target, settings.deployment_target),
-            compute_precision=fp16 if settings.precision == "float16" else ct.precision.FLOAT32,
-            pass_pipeline=ct.PassPipeline.DEFAULT if settings.optimize else _unoptimized(settings.precision),
+            compute_precision=ct.precision.FLOAT16 if is_fp16 else ct.precision.FLOAT32,
+            pass_pipeline=_pipeline(settings, may_be_fp16),
             skip_model_load=True,
             package_dir=str(package),
         )
+    gc.collect()  # the converter's programs hold their weights, and are cycles
+
+
+def _pipeline(settings: Settings, may_be_fp16: Callable[[Any], bool]) -> ct.PassPipeline:
+    is_fp16 = settings.precision == "float16"
+    if settings.optimize:
+        pipeline = ct.PassPipeline.DEFAULT
+        pipeline.passes = [ADD_FP16_CAST if name == "common::add_fp16_cast" else name for name in pipeline.passes]
+    else:
+        names = [*FP16_PASSES, *FP16_FOLD_PASSES] if is_fp16 else []
+        pipeline = ct.PassPipeline(pass_names=names, pipeline_name="unoptimized")
+    if is_fp16:
+        pipeline.set_options(ADD_FP16_CAST, {"op_selector": may_be_fp16})
+    else:
+        pipeline.remove_passes({ADD_FP16_CAST})
+    return pipeline
 
 
 def _saved_name(name: str, prefix: str) -> str:
     """A name as coremltools' NameSanitizer saves it: `scale.1` is scale_1, and `48` is op_48 or var_48."""
     name = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     return prefix + name if name[:1].isdigit() else name
-
-
-def _unoptimized(precision: Precision) -> ct.PassPipeline:
-    passes = [*FP16_PASSES, *FP16_FOLD_PASSES] if precision == "float16" else []
-    return ct.PassPipeline(pass_names=passes, pipeline_name="unoptimized")
 
 
 def _example(spec: TensorSpec, sizes: Sizes) -> torch.Tensor:

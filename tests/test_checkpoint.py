@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from forced_aligner import checkpoint
 from forced_aligner.errors import UserError
+from forced_aligner.mapped import MappedModel
 
 
 def legacy_config(config):
@@ -78,6 +79,39 @@ def test_both_layouts_give_identical_logits(random_model, layouts):
     expected = forward(random_model)
     for folder in layouts.values():
         assert torch.equal(forward(checkpoint.load_model(checkpoint.resolve(str(folder)))), expected)
+
+
+def test_both_layouts_give_identical_weights_one_at_a_time(random_model, layouts):
+    expected = dict(random_model.named_parameters())
+    for folder in layouts.values():
+        mapped = MappedModel(checkpoint.resolve(str(folder)))
+        found = mapped.parameters(mapped.module)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], parameter) for name, parameter in expected.items())
+
+
+def test_weights_are_in_memory_within_the_block_alone(random_model, layouts):
+    mapped = MappedModel(checkpoint.resolve(str(layouts["native"])))
+    head, other = mapped.module.score, mapped.module.get_input_embeddings()
+    with mapped.loaded(head):
+        assert torch.equal(head.weight, random_model.score.weight)
+        assert other.weight.is_meta
+    assert head.weight.is_meta
+    assert torch.equal(mapped.parameters(head)["weight"], random_model.score.weight)  # and it is known again
+    positions = mapped.module.model.audio_tower.positional_embedding.positional_embedding
+    assert torch.equal(positions, random_model.model.audio_tower.positional_embedding.positional_embedding)
+
+
+def test_weights_may_lie_in_several_files_and_in_bfloat16(random_model, tmp_path):
+    state = {key: value.to(torch.bfloat16) for key, value in random_model.state_dict().items()}
+    random_model.config.save_pretrained(tmp_path)
+    half = len(state) // 2
+    for number, keys in enumerate((list(state)[:half], list(state)[half:])):
+        save_file({key: state[key] for key in keys}, tmp_path / f"model-{number}.safetensors")
+    mapped = MappedModel(checkpoint.resolve(str(tmp_path)))
+    found = mapped.parameters(mapped.module)
+    assert all(torch.equal(found[name], value.float()) for name, value in state.items())
+    assert {value.dtype for value in found.values()} == {torch.float32}
 
 
 def test_both_layouts_have_the_same_dimensions(layouts):
@@ -215,4 +249,19 @@ def test_a_broken_checkpoint_is_one_clear_sentence(layouts, change, message):
     change(layouts["native"])
     with pytest.raises(UserError, match=message) as caught:
         checkpoint.load_model(checkpoint.resolve(str(layouts["native"])))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "cannot load the weights"),
+        (lambda folder: save_file({"a": torch.zeros(1)}, folder / "model.safetensors"), r"k_proj.weight is missing"),
+        (lambda folder: edit_config(folder, num_labels=71), r"score.weight is \[70, 48\], not \[71, 48\]"),
+    ],
+)
+def test_weights_that_do_not_fit_are_not_converted(layouts, change, message):
+    change(layouts["native"])
+    with pytest.raises(UserError, match=message) as caught:
+        MappedModel(checkpoint.resolve(str(layouts["native"])))
     assert "\n" not in str(caught.value)
