@@ -25,9 +25,18 @@ def convert(
     ] = None,
     decoder_lengths: Annotated[
         str | None,
-        typer.Option(help="Comma-separated token counts, multiples of 64. [default: 256,512,1024,2048; iOS17: 1024]"),
+        typer.Option(
+            help="Comma-separated token counts, multiples of 64. "
+            "[default: 128,192,256,384,512,768,1024,1536,2048; iOS17: 1024]"
+        ),
     ] = None,
-    audio_frames: Annotated[int, typer.Option(help="Frames of 80 ms in one audio-transformer call.")] = 256,
+    audio_frames: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated counts of 80 ms frames in one call of the audio transformer. "
+            "[default: 52,104,208; iOS17: 208]"
+        ),
+    ] = None,
     precision: Annotated[
         Literal["mixed", "float32", "float16"],
         typer.Option(help="mixed: FP16 for audio_conv and embedding, FP32 for the others."),
@@ -52,13 +61,11 @@ def convert(
     from forced_aligner import checkpoint, conversion
     from individual_components import DEFAULT_COMPONENTS
 
-    lengths = conversion.IOS17_LENGTHS if deployment_target == "iOS17" else conversion.DEFAULT_LENGTHS
-    if decoder_lengths is not None:
-        lengths = console.parse_ints("--decoder-lengths", decoder_lengths)
     options = conversion.Options(
         components=tuple(dict.fromkeys(map(str.strip, components.split(",")))) if components else DEFAULT_COMPONENTS,
-        decoder_lengths=lengths,
-        audio_frames=audio_frames,
+        decoder_lengths=console.parse_ints("--decoder-lengths", decoder_lengths)
+        or conversion.DEFAULT_LENGTHS[deployment_target],
+        audio_frames=console.parse_ints("--audio-frames", audio_frames) or conversion.DEFAULT_FRAMES[deployment_target],
         precision=precision,
         deployment_target=deployment_target,
         ane=ane,

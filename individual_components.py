@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -309,7 +309,7 @@ class Component:
     mixed_precision: Precision
     description: str
     is_default: bool = True
-    by_length: bool = False  # converted once for each decoder length
+    varies: Literal["frames", "length"] | None = None  # the field of `Sizes` that it has a function for each value of
 
     @property
     def package(self) -> str:
@@ -344,7 +344,8 @@ COMPONENTS: dict[str, Component] = {
             ),
             (TensorSpec("audio_embeddings", (1, "frames", "hidden"), _AUDIO_EMBEDDINGS),),
             "float32",
-            "Audio transformer and projector over whole attention windows.",
+            "Audio transformer and projector over whole attention windows; functions for several counts of frames.",
+            varies="frames",
         ),
         Component(
             "embedding",
@@ -365,7 +366,7 @@ COMPONENTS: dict[str, Component] = {
             (TensorSpec("output_hidden", (1, "length", "hidden"), "decoder states before the final norm"),),
             "float32",
             "Causal decoder in one pass; one function for each sequence length, sharing their weights.",
-            by_length=True,
+            varies="length",
         ),
         Component(
             "lm_head",

@@ -116,18 +116,20 @@ def sweep(
     model_id: Annotated[str | None, typer.Option(help="As convert-coreml.py takes it.")] = None,
     output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
     presets: Annotated[str, typer.Option(help="Comma-separated.")] = "float32,mixed,float16,int8,int6,int4",
-    decoder_lengths: Annotated[str, typer.Option(help="As convert-coreml.py takes them.")] = "256,512,1024,2048",
+    decoder_lengths: Annotated[
+        str | None, typer.Option(help="As convert-coreml.py takes them. [default: the same]")
+    ] = None,
     dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
     num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
     backend: BackendOption = "auto",
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
-    from forced_aligner import checkpoint, datasets, plotting
+    from forced_aligner import checkpoint, conversion, datasets, plotting
     from forced_aligner import sweep as all_presets
     from forced_aligner.tables import print_rows
 
     names = tuple(name.strip() for name in presets.split(","))
-    lengths = console.parse_ints("--decoder-lengths", decoder_lengths)
+    lengths = console.parse_ints("--decoder-lengths", decoder_lengths) or conversion.DEFAULT_LENGTHS["iOS18"]
     found = checkpoint.resolve(model_id)
     checkpoint.announce_fallback(found)
     is_demo = found.model_id == checkpoint.DEMO_MODEL_ID

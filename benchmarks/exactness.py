@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from forced_aligner import console
 
 app = typer.Typer(add_completion=False)
+MOBIUS_FRAMES = (256,)  # of the earlier system's audio transformer
 RESULTS = Path(__file__).parent / "results/exactness.json"
 
 
@@ -57,7 +58,7 @@ def main() -> None:
         found = checkpoint.resolve(checkpoint.DEMO_MODEL_ID)
         clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
         made = reference.make_reference(found, clips, folder / REFERENCE_FILE)
-        conversion.convert(found, folder / "m", conversion.Options(tuple(COMPONENTS)))
+        conversion.convert(found, folder / "m", conversion.Options(tuple(COMPONENTS), audio_frames=MOBIUS_FRAMES))
         bundle = Bundle.open(folder / "m")
         records = {key: record for key, record in bundle.metadata.components.items() if key not in SPLIT_ENCODER}
         monolithic = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": records}))

@@ -101,9 +101,8 @@ class Aligner:
         self.processor = load_processor(bundle.folder)
         self._backend = backend
         self._mask = mask
-        self._decoder_functions = {
-            length: name for name, length in bundle.record("decoder_prefill").functions.items() if length is not None
-        }
+        self._decoders = _by_size(bundle, "decoder_prefill")
+        self._transformers = {} if self.monolithic else _by_size(bundle, "audio_transformer")
 
     def align(self, samples: NDArray[np.float32], transcript: str, language: str | None = None) -> Alignment:
         """Align `transcript` with (samples,) of 16 kHz mono audio.
@@ -132,11 +131,12 @@ class Aligner:
         clock = clock or Clock()
         mel = features.log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
         input_ids = self._prompt(words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
-        length = positions.choose_length(input_ids.size, sorted(self._decoder_functions))
+        length = positions.choose_length(input_ids.size, sorted(self._decoders))
+        groups = self._groups(int((input_ids == self.metadata.token_ids.audio_pad).sum()))
         clock.lap("mel")
-        self._load(self._decoder_functions[length])
+        self._load(length, groups)
         clock.lap(LOAD_STAGE)
-        audio = self._encode(mel)  # (tokens, hidden)
+        audio = self._encode(mel, groups)  # (tokens, hidden)
         clock.lap("audio_encoder")
         hidden = self._predict("embedding", input_ids=input_ids[None])  # (1, n, hidden)
         hidden[0, input_ids == self.metadata.token_ids.audio_pad] = audio
@@ -146,11 +146,25 @@ class Aligner:
         marks = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
         return self._predict("lm_head", hidden_states=decoded[:, marks])
 
-    def _load(self, decoder_function: str) -> None:
+    def _groups(self, tokens: int) -> list[tuple[slice, int]]:
+        """Groups of whole attention windows of the audio tokens, each with the frames of the call that takes it."""
+        if self.monolithic:
+            return []
+        sizes = sorted(self._transformers)
+        step = positions.frames_per_call(sizes[-1], self.metadata.dimensions.window_tokens)
+        starts = range(0, tokens, step)
+        return [
+            (slice(start, start + step), next(size for size in sizes if size >= min(step, tokens - start)))
+            for start in starts
+        ]
+
+    def _load(self, length: int, groups: list[tuple[slice, int]]) -> None:
         """Load every function that a clip needs."""
-        for component in (*self._encoder, "embedding", "lm_head"):
+        for component in (self._encoder[0], "embedding", "lm_head"):
             self._backend.load(component, MAIN)
-        self._backend.load("decoder_prefill", decoder_function)
+        for frames in {frames for _, frames in groups}:
+            self._backend.load("audio_transformer", self._transformers[frames])
+        self._backend.load("decoder_prefill", self._decoders[length])
 
     def _predict(self, component: str, function: str = MAIN, **inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The only output of a component."""
@@ -165,7 +179,7 @@ class Aligner:
         ids = self.processor.tokenizer(text.replace(pad, pad * audio_tokens, 1), add_special_tokens=False).input_ids
         return np.array(ids, dtype=np.int32)
 
-    def _encode(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _encode(self, mel: NDArray[np.float32], groups: list[tuple[slice, int]]) -> NDArray[np.float32]:
         """(bins, frames) -> (audio tokens, hidden)."""
         dimensions = self.metadata.dimensions
         component = "audio_encoder" if self.monolithic else "audio_conv"
@@ -173,19 +187,14 @@ class Aligner:
             self._predict(component, mel_input=chunk)[0] for chunk in features.chunks(mel, dimensions.chunk_frames)
         ]
         tokens = np.concatenate(parts)[: dimensions.audio_tokens(mel.shape[1])]
-        return tokens if self.monolithic else self._transform(tokens)
+        return tokens if self.monolithic else np.concatenate([self._transform(tokens[at], n) for at, n in groups])
 
-    def _transform(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the audio transformer over groups of whole windows: (n, audio_hidden) -> (n, hidden)."""
-        frames, window = self.metadata.audio_frames, self.metadata.dimensions.window_tokens
-        step = positions.frames_per_call(frames, window)
-        groups = []
-        for start in range(0, len(tokens), step):
-            group = tokens[start : start + step]
-            padded = np.pad(group, ((0, frames - len(group)), (0, 0)))[None]
-            mask = self._mask(len(group), frames, window)
-            groups.append(self._predict("audio_transformer", features=padded, attention_mask=mask)[0, : len(group)])
-        return np.concatenate(groups)
+    def _transform(self, group: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        """Run the audio transformer's function of `frames` over whole windows: (n, audio_hidden) -> (n, hidden)."""
+        padded = np.pad(group, ((0, frames - len(group)), (0, 0)))[None]
+        mask = self._mask(len(group), frames, self.metadata.dimensions.window_tokens)
+        function = self._transformers[frames]
+        return self._predict("audio_transformer", function, features=padded, attention_mask=mask)[0, : len(group)]
 
     def _decode(self, hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
         """Zero-pad on the right, which a causal decoder cannot see, and run the function of `length`."""
@@ -193,7 +202,7 @@ class Aligner:
         padded = np.pad(hidden, ((0, 0), (0, length - hidden.shape[1]), (0, 0)))
         return self._predict(
             "decoder_prefill",
-            self._decoder_functions[length],
+            self._decoders[length],
             hidden_states=padded,
             position_cos=cos,
             position_sin=sin,
@@ -212,6 +221,11 @@ class Aligner:
             self.metadata.timestamp_segment_ms,
         )
         return [word_time(item) for item in items]
+
+
+def _by_size(bundle: Bundle, component: str) -> dict[int, str]:
+    """The functions of a component by their size: decoder tokens, or frames of the audio transformer."""
+    return {size: name for name, size in bundle.record(component).functions.items() if size is not None}
 
 
 def confidences(logits: NDArray[np.float32], words: list[WordTime], segment_ms: float) -> list[float]:

@@ -35,12 +35,14 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
-def parse_ints(option: str, text: str) -> tuple[int, ...]:
-    """Comma-separated positive whole numbers.
+def parse_ints(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Comma-separated whole numbers; None for None.
 
     Raises:
         UserError: `text` holds something else.
     """
+    if text is None:
+        return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise UserError(f"{option} takes comma-separated whole numbers such as 256,512, not {text!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -24,8 +24,14 @@ from forced_aligner.tracing import Settings, stages
 from forced_aligner.weight_store import WeightStore
 from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes
 
-DEFAULT_LENGTHS: tuple[int, ...] = (256, 512, 1024, 2048)
-IOS17_LENGTHS: tuple[int, ...] = (1024,)  # iOS 17 has no multifunction packages
+Target = Literal["iOS17", "iOS18"]
+
+# By benchmarks/work.py, for LibriSpeech's durations. iOS 17 has no multifunction packages, so one size.
+DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
+    "iOS17": (1024,),
+    "iOS18": (128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
+}
+DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 104, 208)}
 AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
 LICENSE = "Apache-2.0"
 
@@ -35,10 +41,10 @@ class Options:
     """What `convert-coreml.py` was asked for."""
 
     components: tuple[str, ...]
-    decoder_lengths: tuple[int, ...] = DEFAULT_LENGTHS
-    audio_frames: int = 256
+    decoder_lengths: tuple[int, ...] = DEFAULT_LENGTHS["iOS18"]
+    audio_frames: tuple[int, ...] = DEFAULT_FRAMES["iOS18"]
     precision: Literal["mixed", "float32", "float16"] = "mixed"
-    deployment_target: Literal["iOS17", "iOS18"] = "iOS18"
+    deployment_target: Target = "iOS18"
     ane: bool = True
     optimize: bool = True
     compress: str = "none"  # see compression.parse
@@ -60,18 +66,21 @@ class Options:
                 raise UserError(f"no component {key!r}; expected some of {', '.join(COMPONENTS)}")
         if not self.components:
             raise UserError(f"no component to convert; expected some of {', '.join(COMPONENTS)}")
+        for option, sizes in (("--decoder-lengths", self.decoder_lengths), ("--audio-frames", self.audio_frames)):
+            if min(sizes, default=0) < 1:
+                raise UserError(f"{option} takes numbers above 0, not {','.join(map(str, sizes))}")
+            if self.deployment_target == "iOS17" and len(sizes) != 1:
+                raise UserError(
+                    f"iOS17 has no multifunction packages: give one size by {option}, or --deployment-target iOS18"
+                )
         for length in self.decoder_lengths:
-            if length < LENGTH_STEP or length % LENGTH_STEP:
-                raise UserError(f"decoder length {length} is not a positive multiple of {LENGTH_STEP}")
+            if length % LENGTH_STEP:
+                raise UserError(f"decoder length {length} is not a multiple of {LENGTH_STEP}")
         compressed = any(preset != "none" for preset in compression.parse(self.compress, self.components).values())
         if compressed and self.deployment_target == "iOS17":
             raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
         if self.calibrate and self.precision == "float32":
             raise UserError("--calibrate finds what FP16 cannot hold: give --precision float16 or mixed with it")
-        if self.deployment_target == "iOS17" and len(self.decoder_lengths) != 1:
-            raise UserError(
-                "iOS17 has no multifunction packages: give one decoder length, or --deployment-target iOS18"
-            )
 
 
 def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
@@ -85,8 +94,10 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
     options.validate()
     config = checkpoint.load_config(found)
     dimensions = checkpoint.dimensions(config)
-    if options.audio_frames < dimensions.window_tokens:
-        raise UserError(f"--audio-frames {options.audio_frames} is less than one window of {dimensions.window_tokens}")
+    if max(options.audio_frames) < dimensions.window_tokens:
+        raise UserError(
+            f"--audio-frames {max(options.audio_frames)} is less than one window of {dimensions.window_tokens}"
+        )
     processor = checkpoint.load_processor(found.folder)
     wanted = BundleMetadata(
         model_id=found.model_id,
@@ -94,7 +105,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         dimensions=dimensions,
         token_ids=checkpoint.token_ids(processor, config),
         timestamp_segment_ms=processor.timestamp_segment_time,
-        audio_frames=options.audio_frames,
+        audio_frames=sorted(set(options.audio_frames)),
         decoder_lengths=sorted(set(options.decoder_lengths)),
         precision=options.precision,
         deployment_target=options.deployment_target,
@@ -179,21 +190,18 @@ def _convert_component(
     calibrated: Calibration | None = None,
 ) -> ComponentRecord:
     precision = options.component_precision(component)
-    lengths = {MAIN: metadata.decoder_lengths[-1]}
-    if component.by_length and options.deployment_target != "iOS17":
-        lengths = {function_name(length): length for length in metadata.decoder_lengths}
+    sizes = _function_sizes(component, metadata)
     preset = compression.parse(options.compress, options.components)[component.key]
     wrapper = component.wrapper(model.module).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         store = WeightStore(Path(scratch) / "weights", preset)
         functions = {}
-        for name, length in lengths.items():
-            sizes = Sizes(metadata.dimensions, options.audio_frames, length)
+        for name, size in sizes.items():
             place = Path(scratch) / name
             place.mkdir()
             settings = Settings(precision, options.deployment_target, options.optimize, calibrated, name)
-            parts = stages(component, model, wrapper, sizes, settings, place)
+            parts = stages(component, model, wrapper, size, settings, place)
             functions[name] = stitch(parts, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)
         _describe(spec, component, precision, metadata)
@@ -202,7 +210,7 @@ def _convert_component(
     return ComponentRecord(
         package=component.package,
         precision=precision,
-        functions={name: length if component.by_length else None for name, length in lengths.items()},
+        functions={name: getattr(size, component.varies) if component.varies else None for name, size in sizes.items()},
         size_bytes=bundle.package_size(package),
         sha256=bundle.package_digest(package),
         compression=preset,
@@ -210,9 +218,14 @@ def _convert_component(
     )
 
 
-def function_name(length: int) -> str:
-    """The name of the decoder's function for one sequence length."""
-    return f"length_{length}"
+def _function_sizes(component: Component, metadata: BundleMetadata) -> dict[str, Sizes]:
+    """The functions of a component by name, with what their shapes resolve to."""
+    largest = Sizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
+    if metadata.deployment_target != "iOS17" and component.varies == "frames":
+        return {f"frames_{frames}": replace(largest, frames=frames) for frames in metadata.audio_frames}
+    if metadata.deployment_target != "iOS17" and component.varies == "length":
+        return {f"length_{length}": replace(largest, length=length) for length in metadata.decoder_lengths}
+    return {MAIN: largest}
 
 
 def _describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:

@@ -296,7 +296,7 @@ class BundleMetadata(Record):
     dimensions: Dimensions
     token_ids: TokenIds
     timestamp_segment_ms: float
-    audio_frames: int
+    audio_frames: list[int]
     decoder_lengths: list[int]
     precision: Literal["mixed", "float16", "float32"]
     deployment_target: str

@@ -18,6 +18,7 @@ from individual_components import COMPONENTS, DEFAULT_COMPONENTS  # noqa: E402
 
 FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
 DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
+AUDIO_FRAMES = (52, 104, 256)  # half a window, one, and two with room for padding
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +113,7 @@ def demo_clips():
 def demo_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in all six packages, mixed precision."""
     folder = tmp_path_factory.mktemp("bundle") / "demo"
-    conversion.convert(demo_checkpoint, folder, conversion.Options(tuple(COMPONENTS), DECODER_LENGTHS))
+    conversion.convert(demo_checkpoint, folder, conversion.Options(tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES))
     return Bundle.open(folder)
 
 

@@ -39,9 +39,28 @@ def test_every_demo_clip_is_bin_exact(aligner, demo_model, demo_processor, demo_
         assert ours == theirs, clip.audio
 
 
-# One window, two, the end of one audio-transformer call (208 frames, 16 s), the 256 frames of its input (19.7 s),
-# three calls; ends at a chunk's first frames, inside it and at its end; less than half a second.
-DURATIONS_S = [0.01, 0.2, 0.99, 1.0, 1.01, 7.96, 8.0, 8.04, 8.37, 15.99, 16.0, 16.05, 19.7, 19.75, 24.61, 33.3]
+# Half a window (52 frames, 4 s), one, two (208 frames, 16 s: the end of one audio-transformer call), its 256 frames
+# (19.7 s), three calls; ends at a chunk's first frames, inside it and at its end; less than half a second.
+DURATIONS_S = [
+    0.01,
+    0.2,
+    0.99,
+    1.0,
+    1.01,
+    4.0,
+    4.05,
+    7.96,
+    8.0,
+    8.04,
+    8.37,
+    15.99,
+    16.0,
+    16.05,
+    19.7,
+    19.75,
+    24.61,
+    33.3,
+]
 
 
 @pytest.mark.parametrize("duration_s", DURATIONS_S)

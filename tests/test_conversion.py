@@ -80,7 +80,7 @@ def op_count(folder, key):
 def test_no_optimize_skips_the_passes_of_every_component(demo_checkpoint, tmp_path, precision):
     """Regression: the earlier system accepted --no-optimize and ignored it."""
     options = {"components": COMPONENTS, "decoder_lengths": (64,), "precision": precision}
-    options["deployment_target"] = "iOS17"
+    options.update(deployment_target="iOS17", audio_frames=(208,))
     convert_demo(demo_checkpoint, tmp_path / "plain", optimize=False, **options)
     convert_demo(demo_checkpoint, tmp_path / "optimized", **options)
     for key in COMPONENTS:
@@ -98,7 +98,8 @@ def test_ios17_gives_one_decoder_length_and_one_function(demo_checkpoint, tmp_pa
         tmp_path / "m",
         ("decoder_prefill",),
         deployment_target="iOS17",
-        decoder_lengths=conversion.IOS17_LENGTHS,
+        decoder_lengths=conversion.DEFAULT_LENGTHS["iOS17"],
+        audio_frames=conversion.DEFAULT_FRAMES["iOS17"],
     )
     record = Bundle.open(tmp_path / "m").record("decoder_prefill")
     assert record.functions == {"main": 1024}
@@ -118,10 +119,11 @@ def test_a_subset_converts_only_what_was_named(demo_checkpoint, tmp_path):
     [
         ({"components": ("embeding",)}, "no component 'embeding'; expected some of audio_conv, audio_transformer"),
         ({"components": ()}, "no component to convert"),
-        ({"decoder_lengths": (100,)}, "decoder length 100 is not a positive multiple of 64"),
-        ({"decoder_lengths": (0,)}, "decoder length 0 is not"),
+        ({"decoder_lengths": (100,)}, "decoder length 100 is not a multiple of 64"),
+        ({"decoder_lengths": (0,)}, "--decoder-lengths takes numbers above 0, not 0"),
+        ({"audio_frames": ()}, "--audio-frames takes numbers above 0"),
         ({"deployment_target": "iOS17"}, "iOS17 has no multifunction packages"),
-        ({"audio_frames": 103}, "less than one window of 104"),
+        ({"audio_frames": (52, 103)}, "less than one window of 104"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_and_leave_nothing(demo_checkpoint, tmp_path, options, message):

@@ -12,7 +12,6 @@ from coremltools.converters.mil.frontend.milproto.load import load as load_milpr
 from coremltools.libmilstoragepython import _BlobStorageReader
 
 from forced_aligner.bundle import Bundle
-from forced_aligner.conversion import function_name
 from forced_aligner.errors import UserError
 from forced_aligner.mil.program import WEIGHTS_FILE, Program
 from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
@@ -52,8 +51,8 @@ def test_every_function_of_every_package_equals_pytorch(demo_bundle, demo_model,
     program = Program(demo_bundle.package(key))
     record = demo_bundle.record(key)
     assert program.function_names == sorted(record.functions)
-    for name, length in record.functions.items():
-        sizes = Sizes(metadata.dimensions, metadata.audio_frames, length or 256)
+    for name, size in record.functions.items():
+        sizes = Sizes(metadata.dimensions, frames=size or 1, length=size or 1)
         inputs = wrapper_inputs(component, sizes)
         with torch.inference_mode():
             expected = component.wrapper(demo_model)(*inputs).numpy()
@@ -137,7 +136,7 @@ def test_functions_share_their_weights(demo_bundle):
 
 def test_no_causal_mask_is_stored(demo_bundle):
     """A stored mask would cost L^2 values a function."""
-    function = Program(demo_bundle.package("decoder_prefill")).spec.mlProgram.functions[function_name(1024)]
+    function = Program(demo_bundle.package("decoder_prefill")).spec.mlProgram.functions["length_1024"]
     largest = max(np.prod(tensor_type(value.type)[1]) for _, value in file_values(function))
     dimensions = demo_bundle.metadata.dimensions
     assert largest < 1024 * 512
@@ -145,7 +144,7 @@ def test_no_causal_mask_is_stored(demo_bundle):
 
 
 def test_intermediates_are_freed_after_their_last_use(demo_bundle):
-    function = Program(demo_bundle.package("decoder_prefill")).function(function_name(256))
+    function = Program(demo_bundle.package("decoder_prefill")).function("length_256")
     alive, most, made = set(function.inputs), 0, 0
     for step in function.steps:
         alive |= {name for name, _ in step.outputs}
@@ -158,7 +157,7 @@ def test_intermediates_are_freed_after_their_last_use(demo_bundle):
 
 def test_weights_are_mapped_not_copied(demo_bundle):
     program = Program(demo_bundle.package("decoder_prefill"))
-    function = program.function(function_name(256))
+    function = program.function("length_256")
     weights = [step.arguments["weight"] for step in function.steps if "weight" in step.arguments]
     mapping = program._weights._bytes
     start = mapping.ctypes.data
