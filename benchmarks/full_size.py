@@ -10,10 +10,7 @@ The same with a mask that shuts out nothing shows what the comparison can see.
 
 import json
 import os
-import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,69 +20,13 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import FULL_SIZE, measured, random_checkpoint, write_results
 from forced_aligner import console
 from forced_aligner.positions import window_mask
 
-ROOT = Path(__file__).resolve().parents[1]
-SEED = 0
-# With plain random weights every `<timestamp>` says the same. Sharp attention whose values weigh much makes a token
-# depend on what it attends to: 50 classes among 110 timestamps, where it had been 3 (tried on a model of width 256).
-NORM_WEIGHT = 3.0  # of the norms of queries and keys
-VALUE_GAIN = 4.0  # on the projections of values and attention outputs
 CLIP_LENGTHS_S = (12.0, 30.0)
-RESULTS = Path(__file__).parent / "results"
 
 app = typer.Typer(add_completion=False)
-
-
-def make_checkpoint(folder: Path) -> None:
-    """A `Qwen3ASRForTokenClassification` of the 0.6B dimensions, in bfloat16, with the demo's tokenizer."""
-    import torch
-    from transformers import Qwen3ASRConfig, Qwen3ASRForTokenClassification
-
-    from forced_aligner.checkpoint import load_processor
-    from forced_aligner.paths import DEMO_FOLDER
-
-    demo = json.loads((DEMO_FOLDER / "model/config.json").read_text())
-    config = Qwen3ASRConfig(
-        audio_config={"model_type": "qwen3_asr_encoder", "output_dim": 1024},
-        text_config={
-            "model_type": "qwen3",
-            "hidden_size": 1024,
-            "intermediate_size": 3072,
-            "num_hidden_layers": 28,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 8,
-            "head_dim": 128,
-            "vocab_size": 152064,
-            "max_position_embeddings": 65536,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
-            "tie_word_embeddings": False,
-        },
-        num_labels=5000,
-        audio_token_id=demo["audio_token_id"],
-        timestamp_token_id=demo["timestamp_token_id"],
-        pad_token_id=demo["pad_token_id"],
-        tie_word_embeddings=False,
-    )
-    torch.manual_seed(SEED)
-    torch.set_default_dtype(torch.bfloat16)
-    model = Qwen3ASRForTokenClassification(config)
-    torch.set_default_dtype(torch.float32)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(0.0, parameter[0].numel() ** -0.5)
-            if "v_proj" in name or "o_proj" in name:
-                parameter.mul_(VALUE_GAIN)
-            if "q_norm" in name or "k_norm" in name:
-                parameter.fill_(NORM_WEIGHT)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.0f} M parameters", file=sys.stderr)
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    load_processor(DEMO_FOLDER / "model").save_pretrained(partial)
-    partial.rename(folder)
 
 
 def make_clips(folder: Path) -> None:
@@ -106,19 +47,6 @@ def make_clips(folder: Path) -> None:
 def _offsets(clips: list[Any]) -> list[tuple[Any, float]]:
     starts = np.cumsum([0.0, *(clip.duration_s for clip in clips)])
     return list(zip(clips, starts.tolist(), strict=False))
-
-
-def measured(*command: str | Path) -> dict[str, float]:
-    """Run a command of the project; its wall time and peak memory. A failure ends the benchmark."""
-    print(f"$ {' '.join(map(str, command))}", file=sys.stderr)
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT)
-    _, status, usage = os.wait4(process.pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code and not (code == console.EXIT_THRESHOLD_MISSED and "compare" in command):
-        raise typer.Exit(code)
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes on macOS, kB on Linux
-    return {"wall_s": round(time.perf_counter() - started, 1), "peak_gb": round(usage.ru_maxrss / unit, 2)}
 
 
 def attend_all(real: int, frames: int, window: int) -> Any:
@@ -166,18 +94,15 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages go.")] = ROOT / "build/full-size",
+    folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages go.")] = FULL_SIZE,
     precision: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "float32",
     compress: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "none",
     lengths: Annotated[str, typer.Option(help="As convert-coreml.py takes them.")] = "256,512,1024,2048",
 ) -> None:
     """Make, convert, run and compare a full-size random model."""
     name = precision if compress == "none" else compress
-    checkpoint, bundle, clips = folder / "checkpoint", folder / name, folder / "clips"
+    checkpoint, bundle, clips = random_checkpoint(folder), folder / name, folder / "clips"
     reference, report = folder / "pytorch_reference.json", folder / f"parity-{name}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not checkpoint.exists():
-        make_checkpoint(checkpoint)
     make_clips(clips)
     for left in (reference, report):
         left.unlink(missing_ok=True)
@@ -207,8 +132,7 @@ def main(
         "classes": compare_classes(checkpoint, bundle, clips),
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"full_size_{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_results(f"full_size_{name}", result)
     print(json.dumps(result, indent=2))
 
 

@@ -1,0 +1,182 @@
+"""Aligning: the packages on the MIL runtime, the PyTorch reference, and the plain way's fixed shapes, side by side.
+
+    uv run benchmarks/alignment.py
+
+On the full-size random model, with clips of several lengths. Each side lives in a process of its own and loads once;
+they take turns on the same clip, one at a time, on the same threads. A time is that from samples to the scores at the
+`<timestamp>` tokens, the best of all rounds; the memory is the process's peak so far, clips in ascending order.
+"""
+
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import FULL_SIZE, ROOT, measured, random_checkpoint, write_results
+from forced_aligner import console
+
+WORDS_PER_S = 2.5
+WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, each a token of the demo's tokenizer
+LENGTHS = "128,192,256,384,512,768,1024,1536,2048,7680,9728"  # the default, and what 300 s and 400 s need
+PLAIN_END_S = 19.0  # the plain way's 256 frames
+SIDES = ("packages", "pytorch", "plain")
+MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is bytes on macOS, kB on Linux
+
+Runner = Callable[[Any, list[str]], tuple[Any, dict[str, float]]]
+
+app = typer.Typer(add_completion=False)
+
+
+def clip(duration_s: float) -> tuple[Any, list[str]]:
+    """(samples,) of demo speech, repeated and cut, and words at `WORDS_PER_S`."""
+    from forced_aligner import datasets, features
+
+    clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
+    speech = np.concatenate([features.load_audio(Path(each.audio)) for each in clips])
+    count = round(duration_s * features.SAMPLE_RATE_HZ)
+    words = [WORDS[index % len(WORDS)] for index in range(round(duration_s * WORDS_PER_S))]
+    return np.resize(speech, count), words
+
+
+def packages_side(folder: Path) -> Runner:
+    """The chain on the converted packages, with the time of each stage."""
+    from forced_aligner.aligner import Aligner, Clock
+    from forced_aligner.backends import MilBackend
+    from forced_aligner.bundle import Bundle
+
+    bundle = Bundle.open(folder / "float32")
+    aligner = Aligner(bundle, MilBackend(bundle))
+
+    def run(samples: Any, words: list[str]) -> tuple[Any, dict[str, float]]:
+        clock = Clock()
+        logits = aligner.timestamp_logits(samples, words, clock)
+        clock.lap("head")
+        return logits[0], {stage: round(ms / 1000, 3) for stage, ms in clock.laps.items()}
+
+    return run
+
+
+def pytorch_side(folder: Path) -> Runner:
+    """The checkpoint's own model and processor."""
+    import torch
+
+    from forced_aligner import checkpoint
+
+    found = checkpoint.resolve(str(random_checkpoint(folder)))
+    model, processor = checkpoint.load_model(found), checkpoint.load_processor(found.folder)
+
+    def run(samples: Any, words: list[str]) -> tuple[Any, dict[str, float]]:
+        inputs, _ = processor.prepare_forced_aligner_inputs(samples, " ".join(words), "English")
+        with torch.inference_mode():
+            logits = model(**inputs).logits
+        return logits[inputs["input_ids"] == model.config.timestamp_token_id].numpy(), {}
+
+    return run
+
+
+def plain_side(folder: Path) -> Runner:
+    """The plain packages, with their fixed shapes."""
+    from benchmarks.plain import PlainChain
+    from forced_aligner.aligner import Aligner
+    from forced_aligner.backends import MilBackend
+    from forced_aligner.bundle import Bundle
+
+    bundle = Bundle.open(folder / "float32")
+    chain = PlainChain(folder / "plain", Aligner(bundle, MilBackend(bundle)))
+    return lambda samples, words: (chain.timestamp_logits(samples, words)[0], {})
+
+
+def work(side: str, folder: Path, pipe: Any) -> None:
+    """A side's process: load, then run what comes through `pipe` until it is None."""
+    console.quiet_libraries()
+    run = {"packages": packages_side, "pytorch": pytorch_side, "plain": plain_side}[side](folder)
+    pipe.send(None)
+    while (job := pipe.recv()) is not None:
+        started = time.perf_counter()
+        logits, stages = run(*job)
+        wall_s = time.perf_counter() - started - stages.get("load", 0.0)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
+        pipe.send((logits.argmax(-1), {"wall_s": round(wall_s, 3), "peak_mb": round(peak_mb), "stages_s": stages}))
+
+
+def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[str, Any]]:
+    """A row for each duration: each side's best time, its peak memory, and what agrees with PyTorch."""
+    context = multiprocessing.get_context("spawn")
+    pipes, rows = {}, []
+    for side in SIDES:
+        pipes[side], theirs = context.Pipe()
+        context.Process(target=work, args=(side, folder, theirs), daemon=True).start()
+        pipes[side].recv()
+    for duration_s in sorted(durations_s):
+        job = clip(duration_s)
+        sides = [side for side in SIDES if side != "plain" or duration_s <= PLAIN_END_S]
+        row: dict[str, Any] = {"duration_s": duration_s, "words": len(job[1])}
+        classes = {}
+        for _ in range(rounds):
+            for side in sides:
+                pipes[side].send(job)
+                classes[side], found = pipes[side].recv()
+                if side not in row or found["wall_s"] < row[side]["wall_s"]:
+                    row[side] = found
+        row["distinct_classes"] = len(set(classes["pytorch"].tolist()))
+        row["same_class_percent"] = round(float((classes["packages"] == classes["pytorch"]).mean() * 100), 2)
+        for side in sides[1:]:
+            row[f"packages_over_{side}"] = round(row["packages"]["wall_s"] / row[side]["wall_s"], 2)
+        rows.append(row)
+        print(row, file=sys.stderr)
+    for pipe in pipes.values():
+        pipe.send(None)
+    return rows
+
+
+def convert_both(folder: Path) -> None:
+    """Convert the random checkpoint in float32 and the plain way, where that was not done yet."""
+    checkpoint = random_checkpoint(folder)
+    measured(
+        "convert-coreml.py", "--model-id", checkpoint, "--output-dir", folder / "float32", "--precision", "float32",
+        "--decoder-lengths", LENGTHS, "--force",
+    )  # fmt: skip
+    if not (folder / "plain").exists():
+        measured(ROOT / "benchmarks/plain.py", checkpoint, folder / "plain")
+
+
+@app.command()
+def main(
+    folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages are.")] = FULL_SIZE,
+    durations: Annotated[str, typer.Option(help="Comma-separated, in seconds.")] = "5,15,60,300",
+    rounds: Annotated[int, typer.Option(help="Turns of each side on each clip.")] = 3,
+    convert: Annotated[bool, typer.Option("--convert/--no-convert", help="Convert first.")] = True,
+    name: Annotated[str, typer.Option(help="Of the result.")] = "alignment",
+) -> None:
+    """Measure every side on every clip."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if convert:
+        convert_both(folder)
+    rows = measure(folder, [float(each) for each in durations.split(",")], rounds)
+    table = Table(
+        "s", "words", "packages s", "PyTorch s", "plain s", "of PyTorch", "of plain", "packages MB", "same class %"
+    )
+    for row in rows:
+        plain = row.get("plain", {}).get("wall_s", "-")
+        table.add_row(
+            *map(str, (row["duration_s"], row["words"], row["packages"]["wall_s"], row["pytorch"]["wall_s"], plain)),
+            *map(str, (row["packages_over_pytorch"], row.get("packages_over_plain", "-"))),
+            *map(str, (row["packages"]["peak_mb"], row["same_class_percent"])),
+        )
+    Console(width=120).print(table)
+    write_results(name, {"threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())), "clips": rows})
+
+
+if __name__ == "__main__":
+    console.run(app)

@@ -1,0 +1,144 @@
+"""The plain way, which the benchmarks measure against: how a model is converted when nobody asks what it costs.
+
+    uv run benchmarks/plain.py CHECKPOINT FOLDER [--components audio_conv,lm_head]
+
+The whole model in float32, every component traced and converted in one process, all in FP32, one decoder of 1024 tokens
+with a stored causal mask. It runs with fixed shapes: every clip is padded to 256 audio frames and 1024 tokens, and all
+1024 rows go through the head. So it takes up to 19.7 s of audio.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from forced_aligner import console
+
+if TYPE_CHECKING:
+    from forced_aligner.aligner import Aligner
+
+FRAMES = 256
+LENGTH = 1024
+COMPONENTS = "audio_conv,audio_transformer,embedding,decoder_prefill,lm_head"
+
+app = typer.Typer(add_completion=False)
+
+
+class PlainDecoder(nn.Module):
+    """Hugging Face's own layers, with the mask as a constant."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.layers = model.model.language_model.layers
+        self.register_buffer("mask", torch.full((1, 1, LENGTH, LENGTH), -1e4).triu(1))
+
+    def forward(self, hidden_states: Tensor, position_cos: Tensor, position_sin: Tensor) -> Tensor:
+        """(1, 1024, 1024), (1, 1024, 128), (1, 1024, 128) -> (1, 1024, 1024)."""
+        for layer in self.layers:
+            hidden_states = layer(
+                hidden_states, attention_mask=self.mask, position_embeddings=(position_cos, position_sin)
+            )
+        return hidden_states
+
+
+def modules(model: Any) -> dict[str, tuple[nn.Module, list[tuple[str, tuple[int, ...], Any]]]]:
+    """Each component's module, and the name, shape and type of its inputs."""
+    from individual_components import AudioConv, AudioTransformer
+
+    config = model.config
+    hidden, audio = config.text_config.hidden_size, config.audio_config.d_model
+    head_dim, bins = config.text_config.head_dim, config.audio_config.num_mel_bins
+    rotary = (1, LENGTH, head_dim)
+    return {
+        "audio_conv": (AudioConv(model), [("mel_input", (1, bins, 100), np.float32)]),
+        "audio_transformer": (
+            AudioTransformer(model),
+            [("features", (1, FRAMES, audio), np.float32), ("attention_mask", (1, 1, FRAMES, FRAMES), np.float32)],
+        ),
+        "embedding": (model.get_input_embeddings(), [("input_ids", (1, LENGTH), np.int32)]),
+        "decoder_prefill": (
+            PlainDecoder(model),
+            [
+                ("hidden_states", (1, LENGTH, hidden), np.float32),
+                ("position_cos", rotary, np.float32),
+                ("position_sin", rotary, np.float32),
+            ],
+        ),
+        "lm_head": (
+            nn.Sequential(model.model.language_model.norm, model.score),
+            [("hidden_states", (1, LENGTH, hidden), np.float32)],
+        ),
+    }
+
+
+@app.command()
+def convert(checkpoint: Path, folder: Path, components: Annotated[str, typer.Option()] = COMPONENTS) -> None:
+    """Convert a checkpoint the plain way."""
+    import coremltools as ct
+
+    from forced_aligner.checkpoint import load_model, resolve
+
+    model = load_model(resolve(str(checkpoint)))
+    model.set_attn_implementation("eager")
+    folder.mkdir(parents=True, exist_ok=True)
+    for key in components.split(","):
+        module, inputs = modules(model)[key]
+        examples = tuple(
+            torch.zeros(shape, dtype=torch.int32 if t == np.int32 else torch.float32) for _, shape, t in inputs
+        )
+        with torch.inference_mode():
+            traced = torch.jit.trace(module.eval(), examples)
+        converted = ct.convert(
+            traced,
+            convert_to="mlprogram",
+            inputs=[ct.TensorType(name=name, shape=shape, dtype=t) for name, shape, t in inputs],
+            outputs=[ct.TensorType(name="output", dtype=np.float32)],
+            minimum_deployment_target=ct.target.iOS18,
+            compute_precision=ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+        converted.save(str(folder / f"{key}.mlpackage"))
+
+
+class PlainChain:
+    """The plain packages on the MIL runtime, with their fixed shapes."""
+
+    def __init__(self, folder: Path, aligner: "Aligner") -> None:
+        """`aligner`: one of the same checkpoint, for its prompt and its sizes."""
+        from forced_aligner.mil.program import Program
+
+        self._aligner = aligner
+        self._programs = {key: Program(folder / f"{key}.mlpackage") for key in COMPONENTS.split(",")}
+
+    def _run(self, key: str, **inputs: NDArray[Any]) -> NDArray[np.float32]:
+        return self._programs[key].function()(inputs)["output"]
+
+    def timestamp_logits(self, samples: NDArray[np.float32], words: list[str]) -> NDArray[np.float32]:
+        """As `Aligner.timestamp_logits`, for clips that fit."""
+        from forced_aligner import features, positions
+
+        metadata = self._aligner.metadata
+        mel = features.log_mel(samples, metadata.dimensions.mel_bins)
+        tokens = metadata.dimensions.audio_tokens(mel.shape[1])
+        chunks = features.chunks(mel, metadata.dimensions.chunk_frames)
+        frames = np.concatenate([self._run("audio_conv", mel_input=chunk)[0] for chunk in chunks])[:tokens]
+        padded = np.pad(frames, ((0, FRAMES - tokens), (0, 0)))[None]
+        mask = positions.window_mask(tokens, FRAMES, metadata.dimensions.window_tokens)
+        audio = self._run("audio_transformer", features=padded, attention_mask=mask)[0, :tokens]
+        ids = self._aligner._prompt(words, tokens)
+        hidden = self._run("embedding", input_ids=np.pad(ids, (0, LENGTH - ids.size))[None])
+        hidden[0, np.flatnonzero(ids == metadata.token_ids.audio_pad)] = audio
+        cos, sin = positions.rotary(LENGTH, metadata.dimensions.inverse_frequencies)
+        decoded = self._run("decoder_prefill", hidden_states=hidden, position_cos=cos, position_sin=sin)
+        return self._run("lm_head", hidden_states=decoded)[:, np.flatnonzero(ids == metadata.token_ids.timestamp)]
+
+
+if __name__ == "__main__":
+    console.run(app)
