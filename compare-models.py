@@ -1,7 +1,7 @@
 """Make the PyTorch reference that the Core ML packages are compared with."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,9 @@ def make_reference(
     audio_file: Annotated[Path | None, typer.Option(help="One recording instead of a data set; needs --text.")] = None,
     text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="Where PyTorch computes; cuda: an NVIDIA GPU.")
+    ] = "cpu",
     output: Annotated[Path, typer.Option(help="The reference file.")] = DEFAULT_REFERENCE,
 ) -> None:
     """Align clips with the PyTorch model, in float32, and write the word times as JSON."""
@@ -44,7 +47,7 @@ def make_reference(
     else:
         is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
         clips = datasets.load_clips(dataset, dataset_dir, is_demo_model=is_demo, language=language)
-    made = reference.make_reference(found, clips[:num_files], output)
+    made = reference.make_reference(found, clips[:num_files], output, device)
     typer.echo(f"{made.model_id}: {made.num_samples} files, in {output}")
     checkpoint.announce_fallback(found)
 

@@ -14,6 +14,9 @@ ModelDir = Annotated[Path, typer.Option(help="The converted folder.")]
 BackendOption = Annotated[
     Literal["auto", "coreml", "mil"], typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")
 ]
+DeviceOption = Annotated[
+    Literal["cpu", "cuda"], typer.Option(help="Where the MIL runtime computes; cuda: an NVIDIA GPU.")
+]
 
 
 @app.command()
@@ -38,6 +41,7 @@ def infer(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
+    device: DeviceOption = "cpu",
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
@@ -54,7 +58,7 @@ def infer(
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
     bundle = Bundle.open(model_dir)
-    aligner = Aligner(bundle, make_backend(backend, bundle))
+    aligner = Aligner(bundle, make_backend(backend, bundle, device))
     if output_dir is not None:
         output = batch.Output(output_dir, names, cues, min_confidence, plot, skip_existing)
         if failures := batch.align_all(aligner, clips, output):
@@ -75,6 +79,7 @@ def compare(
     num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
     report: Annotated[Path | None, typer.Option(help="[default: parity.json in the model folder]")] = None,
     backend: BackendOption = "auto",
+    device: DeviceOption = "cpu",
     max_aas: Annotated[float, typer.Option(help="Highest mean boundary error, ms.")] = 5.0,
     min_within_20ms: Annotated[float, typer.Option(help="Lowest share of boundaries within 20 ms, %.")] = 95.0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
@@ -97,7 +102,7 @@ def compare(
     rows = []
     for folder in folders:
         bundle = Bundle.open(folder)
-        chosen = make_backend(backend, bundle)
+        chosen = make_backend(backend, bundle, device)
         scores, alignments = parity.compare(Aligner(bundle, chosen), chosen.name, known, reference.parent, gate)
         if verbose:
             for sample, alignment in zip(known.samples, alignments, strict=True):

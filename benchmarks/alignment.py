@@ -26,7 +26,7 @@ from forced_aligner import console
 
 WORDS_PER_S = 2.5
 WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, each a token of the demo's tokenizer
-LENGTHS = "128,192,256,384,512,768,1024,1536,2048,7680,9728"  # the default, and what 300 s and 400 s need
+LENGTHS = "64,128,192,256,320,448,704,1024,1536,2048,7680,9728"  # the default, and what 300 s and 400 s need
 PLAIN_END_S = 19.0  # the plain way's 256 frames
 SIDES = ("packages", "pytorch", "plain")
 MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is bytes on macOS, kB on Linux

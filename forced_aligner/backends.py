@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.bundle import Bundle
+from forced_aligner.device import DeviceName, require_device
 from forced_aligner.errors import UserError
 from forced_aligner.schemas import MAIN
 
@@ -39,20 +40,33 @@ class MilBackend:
 
     name = "mil"
 
-    def __init__(self, bundle: Bundle, observers: Mapping[str, Observer] | None = None) -> None:
-        """`observers` see every op that runs, by component; see `forced_aligner.mil.program.Function`."""
+    def __init__(
+        self, bundle: Bundle, observers: Mapping[str, Observer] | None = None, device: DeviceName = "cpu"
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            bundle: the converted folder.
+            observers: see every op that runs, by component; see `forced_aligner.mil.program.Function`.
+            device: where the ops run.
+
+        Raises:
+            UserError: there is no such device.
+        """
         from forced_aligner.mil.program import Program
 
         self._program = Program
         self._bundle = bundle
         self._observers = observers or {}
+        require_device(device)
+        self._device = device
         self._programs: dict[str, Program] = {}
 
     def load(self, component: str, function: str) -> None:
         """Map the package, and plan `function`."""
         if component not in self._programs:
             observer = self._observers.get(component)
-            self._programs[component] = self._program(self._bundle.package(component), observer)
+            self._programs[component] = self._program(self._bundle.package(component), observer, self._device)
         self._programs[component].function(function)
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -102,15 +116,17 @@ class CoreMLBackend:
         return {name: np.array(array) for name, array in outputs.items()}
 
 
-def make_backend(name: BackendName, bundle: Bundle) -> Backend:
-    """The backend `name`; `auto` is Core ML on macOS and the MIL runtime elsewhere.
+def make_backend(name: BackendName, bundle: Bundle, device: DeviceName = "cpu") -> Backend:
+    """The backend `name`; `auto` is Core ML on macOS and the MIL runtime elsewhere, which runs on `device`.
 
     Raises:
-        UserError: Core ML was asked for away from macOS.
+        UserError: Core ML was asked for away from macOS, or with a device, or there is no such device.
     """
     on_macos = sys.platform == "darwin"
     if name == "coreml" and not on_macos:
         raise UserError("--backend coreml needs macOS; use --backend mil, which runs the same packages anywhere")
-    if name == "coreml" or (name == "auto" and on_macos):
+    if name == "coreml" and device != "cpu":
+        raise UserError(f"--device {device} is for the MIL runtime: Core ML chooses by itself; use --backend mil")
+    if name == "coreml" or (name == "auto" and on_macos and device == "cpu"):
         return CoreMLBackend(bundle)
-    return MilBackend(bundle)
+    return MilBackend(bundle, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 import time
@@ -29,9 +30,9 @@ Target = Literal["iOS17", "iOS18"]
 # By benchmarks/work.py, for LibriSpeech's durations. iOS 17 has no multifunction packages, so one size.
 DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
     "iOS17": (1024,),
-    "iOS18": (128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
+    "iOS18": (64, 128, 192, 256, 320, 448, 704, 1024, 1536, 2048),
 }
-DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 104, 208)}
+DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 91, 143, 208)}
 AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
 LICENSE = "Apache-2.0"
 
@@ -121,6 +122,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
     with bundle.writing(output_dir, replace=options.force) as folder:
+        gc.freeze()  # coremltools collects garbage after each piece: it need not look at every imported module again
         model = MappedModel(found)
         processor.save_pretrained(folder)
         components = {}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from forced_aligner import checkpoint, features
 from forced_aligner.aligner import check_duration, split_words, word_time
 from forced_aligner.console import log
+from forced_aligner.device import DeviceName, require_device
 from forced_aligner.files import require_audio_file, require_writable
 from forced_aligner.schemas import (
     Clip,
@@ -45,23 +46,26 @@ def align(
     split_words(processor, transcript, language)  # for its one-sentence errors
     inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)
     with torch.inference_mode():
-        logits = model(**inputs).logits
+        logits = model(**inputs.to(model.device)).logits
     (items,) = processor.decode_forced_alignment(
-        logits, inputs["input_ids"], word_lists, model.config.timestamp_token_id
+        logits.cpu(), inputs.to("cpu")["input_ids"], word_lists, model.config.timestamp_token_id
     )
     return [word_time(item) for item in items]
 
 
-def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path) -> Reference:
-    """Align every clip in float32 and write the reference to `output`.
+def make_reference(
+    found: checkpoint.Checkpoint, clips: list[Clip], output: Path, device: DeviceName = "cpu"
+) -> Reference:
+    """Align every clip in float32 on `device` and write the reference to `output`.
 
     Raises:
-        UserError: a checkpoint or a clip that cannot be used, or an output that cannot be written.
+        UserError: a checkpoint, a clip or a device that cannot be used, or an output that cannot be written.
     """
+    require_device(device)
     for clip in clips:
         require_audio_file(Path(clip.audio))
     require_writable(output)
-    model = checkpoint.load_model(found)
+    model = checkpoint.load_model(found).to(device)
     processor = checkpoint.load_processor(found.folder)
     samples = []
     for number, clip in enumerate(clips, 1):
@@ -96,6 +100,7 @@ def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path
             transformers=version("transformers"),
             attention=model.config._attn_implementation,
             dtype=str(model.dtype).removeprefix("torch."),
+            device=device,
         ),
         samples=samples,
     )

@@ -91,6 +91,7 @@ class ReferenceEnvironment(Record):
     transformers: str
     attention: str
     dtype: str
+    device: str = "cpu"
 
 
 class ReferenceSample(Record):

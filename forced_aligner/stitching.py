@@ -177,7 +177,7 @@ def _place_weights(function: MIL_pb2.Function, stage: Stage, store: WeightStore)
         key: Hashable
         make: Callable[[], NDArray[np.uint8]]
         if name := piece.names.get(offset):
-            key, make = (stage.name, name, dtype), partial(_bytes, stage.parameters[name], dtype)
+            key, make = (stage.name, name, dtype), partial(_parameter_bytes, stage.parameters, name, dtype)
         else:
             data = piece.weights.raw(offset, constant)
             key, make = (dtype, _digest(data)), partial(np.ascontiguousarray, data)
@@ -189,6 +189,10 @@ def _place_weights(function: MIL_pb2.Function, stage: Stage, store: WeightStore)
 
 def _array(make: Callable[[], NDArray[np.uint8]], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
     return decode(make(), dtype, shape, name)
+
+
+def _parameter_bytes(parameters: Mapping[str, Tensor], name: str, dtype: int) -> NDArray[np.uint8]:
+    return _bytes(parameters[name], dtype)
 
 
 def _bytes(parameter: Tensor, dtype: int) -> NDArray[np.uint8]:

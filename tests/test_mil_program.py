@@ -11,10 +11,14 @@ from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.frontend.milproto.load import load as load_milproto
 from coremltools.libmilstoragepython import _BlobStorageReader
 
+from forced_aligner import features
+from forced_aligner.aligner import Aligner
+from forced_aligner.backends import MilBackend, make_backend
 from forced_aligner.bundle import Bundle
 from forced_aligner.errors import UserError
 from forced_aligner.mil.program import WEIGHTS_FILE, Program
 from forced_aligner.mil.weights import WeightFile, file_values, tensor_type
+from forced_aligner.reference import make_reference
 from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
 
 
@@ -159,11 +163,39 @@ def test_weights_are_mapped_not_copied(demo_bundle):
     program = Program(demo_bundle.package("decoder_prefill"))
     function = program.function("length_256")
     weights = [step.arguments["weight"] for step in function.steps if "weight" in step.arguments]
-    mapping = program._weights._bytes
+    mapping = program._constants._weights._bytes
     start = mapping.ctypes.data
     assert weights
     assert isinstance(mapping, np.memmap)
     assert all(start <= weight.data_ptr() < start + mapping.size for weight in weights)
+
+
+@pytest.mark.parametrize("key", [key for key in COMPONENTS if key != "embedding"])  # which looks at its ids
+def test_every_op_computes_where_the_program_is(demo_bundle, key):
+    """The meta device stands for a GPU: it has no numbers, and refuses a tensor that was left behind on the CPU."""
+    program = Program(demo_bundle.package(key), device="meta")
+    for name in program.function_names:
+        function = program.function(name)
+        shapes = {each: [size or 9 for size in shape] for each, (_, shape) in function.inputs.items()}
+        with pytest.raises(NotImplementedError, match="copy out of meta tensor"):  # the last step: to numpy
+            function({each: np.zeros(shape, np.float32) for each, shape in shapes.items()})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="--device cuda needs an NVIDIA GPU")
+def test_a_gpu_gives_the_same_words(demo_bundle, demo_clips):
+    aligners = [Aligner(demo_bundle, MilBackend(demo_bundle, device=device)) for device in ("cpu", "cuda")]
+    for clip in demo_clips:
+        samples = features.load_audio(Path(clip.audio))
+        ours, theirs = (aligner.align(samples, clip.transcript, clip.language).words for aligner in aligners)
+        assert ours == theirs
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU")
+def test_a_device_that_is_not_there_is_refused(demo_bundle, demo_checkpoint, demo_clips, tmp_path):
+    with pytest.raises(UserError, match="needs an NVIDIA GPU"):
+        make_backend("mil", demo_bundle, "cuda")
+    with pytest.raises(UserError, match="needs an NVIDIA GPU"):
+        make_reference(demo_checkpoint, demo_clips, tmp_path / "reference.json", "cuda")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from torch import Tensor
 from forced_aligner.errors import UserError
 
 Number = float | int | Tensor
+Ints = list[int]  # what a parameter of a function is given as, whether the program holds or computes it
 
 _CAST_TYPES = {
     "fp16": torch.float16,
@@ -37,8 +38,14 @@ class Op:
 
     function: Callable[..., Any]
     moves: bool
+    ints: frozenset[str]  # its parameters of the type `Ints`
+
+    def argument(self, key: str, value: Any) -> Any:
+        """An argument as the function takes it; for a constant, this is done once, as the program is planned."""
+        return value.tolist() if key in self.ints and isinstance(value, Tensor) else value
 
     def __call__(self, **arguments: Any) -> Any:
+        arguments = {key: self.argument(key, value) for key, value in arguments.items()}
         if not self.moves:
             arguments = {key: _widen(argument) for key, argument in arguments.items()}
         return self.function(**arguments)
@@ -60,7 +67,9 @@ def op(function: Callable[..., Any] | None = None, *, moves: bool = False) -> Ca
         name = function.__name__.rstrip("_")
         if name in TABLE:
             raise ValueError(f"op {name} is registered twice")
-        TABLE[name] = Op(function, moves)
+        parameters = inspect.signature(function).parameters.values()
+        ints = frozenset(each.name for each in parameters if "Ints" in str(each.annotation))
+        TABLE[name] = Op(function, moves, ints)
         return function
 
     return register if function is None else register(function)
@@ -79,10 +88,6 @@ def lookup(name: str, output: str, arguments: Collection[str]) -> Op:
     except TypeError as error:
         raise UserError(f"the MIL runtime runs op {name} (it makes {output}) with other arguments: {error}") from None
     return TABLE[name]
-
-
-def _ints(values: Tensor) -> list[int]:
-    return [int(value) for value in values.tolist()]
 
 
 def _tensor(value: Number, like: Number) -> Tensor:
@@ -179,13 +184,13 @@ def cast(x: Number, dtype: str) -> Number:
 
 
 @op
-def reduce_mean(x: Tensor, axes: Tensor, keep_dims: bool = False) -> Tensor:
-    return x.mean(_ints(axes), keepdim=keep_dims)
+def reduce_mean(x: Tensor, axes: Ints, keep_dims: bool = False) -> Tensor:
+    return x.mean(axes, keepdim=keep_dims)
 
 
 @op
-def reduce_max(x: Tensor, axes: Tensor, keep_dims: bool = False) -> Tensor:
-    return x.amax(_ints(axes), keepdim=keep_dims)
+def reduce_max(x: Tensor, axes: Ints, keep_dims: bool = False) -> Tensor:
+    return x.amax(axes, keepdim=keep_dims)
 
 
 @op
@@ -195,11 +200,11 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 @op
 def layer_norm(
-    x: Tensor, axes: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
+    x: Tensor, axes: Ints, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
 ) -> Tensor:
-    last = sorted(axis % x.dim() for axis in _ints(axes))
+    last = sorted(axis % x.dim() for axis in axes)
     if last != list(range(x.dim() - len(last), x.dim())):
-        raise UserError(f"the MIL runtime has no layer_norm over axes that are not the last ones: {_ints(axes)}")
+        raise UserError(f"the MIL runtime has no layer_norm over axes that are not the last ones: {axes}")
     return F.layer_norm(x, [x.shape[axis] for axis in last], gamma, beta, epsilon)
 
 
@@ -220,18 +225,18 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
 def conv(
     x: Tensor,
     weight: Tensor,
-    strides: Tensor,
+    strides: Ints,
     pad_type: str,
-    pad: Tensor,
-    dilations: Tensor,
+    pad: Ints,
+    dilations: Ints,
     groups: int,
     bias: Tensor | None = None,
 ) -> Tensor:
-    before, after = _ints(pad)[::2], _ints(pad)[1::2]
+    before, after = pad[::2], pad[1::2]
     if pad_type not in ("custom", "valid") or before != after or x.dim() != 4:
-        raise UserError(f"the MIL runtime has no conv of pad_type {pad_type}, pad {_ints(pad)}, rank {x.dim()}")
+        raise UserError(f"the MIL runtime has no conv of pad_type {pad_type}, pad {pad}, rank {x.dim()}")
     padding = before if pad_type == "custom" else 0
-    return F.conv2d(x, weight, bias, _ints(strides), padding, _ints(dilations), groups)
+    return F.conv2d(x, weight, bias, strides, padding, dilations, groups)
 
 
 # --- compressed weights --------------------------------------------------------------------------------------
@@ -281,27 +286,27 @@ def identity(x: Tensor) -> Tensor:
 
 
 @op(moves=True)
-def reshape(x: Tensor, shape: Tensor) -> Tensor:
+def reshape(x: Tensor, shape: Ints) -> Tensor:
     if 0 in shape:
-        raise UserError(f"the MIL runtime has no reshape with 0 as a size: {_ints(shape)}")
-    return x.reshape(_ints(shape))
+        raise UserError(f"the MIL runtime has no reshape with 0 as a size: {shape}")
+    return x.reshape(shape)
 
 
 @op(moves=True)
-def transpose(x: Tensor, perm: Tensor) -> Tensor:
-    return x.permute(_ints(perm))
+def transpose(x: Tensor, perm: Ints) -> Tensor:
+    return x.permute(perm)
 
 
 @op(moves=True)
-def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
-    for axis in sorted(axis % (x.dim() + len(axes)) for axis in _ints(axes)):
+def expand_dims(x: Tensor, axes: Ints) -> Tensor:
+    for axis in sorted(axis % (x.dim() + len(axes)) for axis in axes):
         x = x.unsqueeze(axis)
     return x
 
 
 @op(moves=True)
-def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
-    return x.squeeze() if axes is None else x.squeeze(_ints(axes))
+def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(axes)
 
 
 @op(moves=True)
@@ -316,18 +321,18 @@ def concat(values: Sequence[Tensor], axis: int, interleave: bool = False) -> Ten
 @op(moves=True)
 def slice_by_index(
     x: Tensor,
-    begin: Tensor,
-    end: Tensor,
-    stride: Tensor | None = None,
-    begin_mask: Tensor | None = None,
-    end_mask: Tensor | None = None,
-    squeeze_mask: Tensor | None = None,
+    begin: Ints,
+    end: Ints,
+    stride: Ints | None = None,
+    begin_mask: Ints | None = None,
+    end_mask: Ints | None = None,
+    squeeze_mask: Ints | None = None,
 ) -> Tensor:
-    def flag(mask: Tensor | None, axis: int) -> bool:
+    def flag(mask: Ints | None, axis: int) -> bool:
         return mask is not None and bool(mask[axis])
 
     index: list[int | slice] = []
-    for axis, (first, last) in enumerate(zip(_ints(begin), _ints(end), strict=True)):
+    for axis, (first, last) in enumerate(zip(begin, end, strict=True)):
         step = 1 if stride is None else int(stride[axis])
         if flag(squeeze_mask, axis):
             index.append(first)
@@ -340,9 +345,9 @@ def slice_by_index(
 
 
 @op(moves=True)
-def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Tensor | None = None) -> list[Tensor]:
+def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None) -> list[Tensor]:
     if split_sizes is not None:
-        return list(x.split(_ints(split_sizes), axis))
+        return list(x.split(split_sizes, axis))
     if num_splits is None or x.shape[axis] % num_splits:
         raise UserError(f"the MIL runtime cannot split {x.shape[axis]} into {num_splits} equal parts")
     return list(x.chunk(num_splits, axis))
@@ -367,8 +372,8 @@ def range_1d(start: float, end: float, step: float) -> Tensor:
 
 
 @op(moves=True)
-def tile(x: Tensor, reps: Tensor) -> Tensor:
-    return x.repeat(_ints(reps))
+def tile(x: Tensor, reps: Ints) -> Tensor:
+    return x.repeat(reps)
 
 
 @op(moves=True)

@@ -6,6 +6,7 @@ The spec is walked as it was saved; nothing is traced or optimised again. Every 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,15 @@ class Function:
     """
 
     def __init__(
-        self, name: str, spec: MIL_pb2.Function, weights: WeightFile, observer: Observer | None = None
+        self, name: str, spec: MIL_pb2.Function, constants: Constants, observer: Observer | None = None
     ) -> None:
         self.name = name
         self._observer = observer
+        self._device = constants.device
         self.inputs = {value.name: _declared(value.type) for value in spec.inputs}
         block = spec.block_specializations[spec.opset]
         self.outputs = list(block.outputs)
-        self.steps = _plan(block, weights)
+        self.steps = _plan(block, constants)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run on arrays by input name; returns arrays by output name.
@@ -86,10 +88,10 @@ class Function:
         """
         self._check(inputs)
         values: dict[str, Any] = {
-            name: torch.from_numpy(np.ascontiguousarray(array)).to(self.inputs[name][0])
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device, self.inputs[name][0])
             for name, array in inputs.items()
         }
-        with torch.inference_mode():
+        with torch.inference_mode(), self._device if self._device.type != "cpu" else nullcontext():
             for step in self.steps:
                 arguments = {key: _bind(argument, values) for key, argument in step.arguments.items()}
                 if self._observer and arguments.get("dtype") == "fp16":
@@ -103,7 +105,7 @@ class Function:
                     self._observer(self.name, step, arguments, [values[name] for name, _ in step.outputs])
                 for name in step.frees:
                     values.pop(name, None)
-        return {name: values[name].numpy() for name in self.outputs}
+        return {name: values[name].cpu().numpy() for name in self.outputs}
 
     def _kept_as(self, dtype: torch.dtype) -> torch.dtype:
         return torch.float32 if self._observer and dtype == torch.float16 else dtype
@@ -121,8 +123,13 @@ class Function:
 class Program:
     """A loaded package: its functions, planned on first use, over one mapping of the weights."""
 
-    def __init__(self, package: Path, observer: Observer | None = None) -> None:
-        """Read the spec of `package`; `observer` sees every op that runs, see `Function`.
+    def __init__(self, package: Path, observer: Observer | None = None, device: str = "cpu") -> None:
+        """Read the spec of `package`.
+
+        Args:
+            package: the package.
+            observer: sees every op that runs, see `Function`.
+            device: PyTorch's name of where the ops run. Elsewhere than on the CPU, each weight is copied there once.
 
         Raises:
             UserError: it is not a package, or its spec is damaged.
@@ -134,7 +141,7 @@ class Program:
             raise UserError(f"{package} is not a usable Core ML package ({error}): convert the model again") from None
         if self.spec.WhichOneof("Type") != "mlProgram":
             raise UserError(f"{package} holds no ML program: convert it with convert-coreml.py")
-        self._weights = WeightFile(package / WEIGHTS_FILE)
+        self._constants = Constants(WeightFile(package / WEIGHTS_FILE), torch.device(device))
         self._observer = observer
         self._functions: dict[str, Function] = {}
 
@@ -153,7 +160,7 @@ class Program:
             if name not in self.spec.mlProgram.functions:
                 raise UserError(f"{self.package.name} has no function {name}; it has {', '.join(self.function_names)}")
             spec = self.spec.mlProgram.functions[name]
-            self._functions[name] = Function(name, spec, self._weights, self._observer)
+            self._functions[name] = Function(name, spec, self._constants, self._observer)
         return self._functions[name]
 
 
@@ -174,28 +181,30 @@ def _bind(argument: Any, values: dict[str, Any]) -> Any:
     return argument
 
 
-def _plan(block: MIL_pb2.Block, weights: WeightFile) -> list[Step]:
+def _plan(block: MIL_pb2.Block, constants: Constants) -> list[Step]:
     """Resolve constants, look every op up, and find where each value is used last."""
-    constants: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     steps: list[Step] = []
     last_use: dict[str, int] = {}
     for operation in block.operations:
         output = operation.outputs[0].name
         if operation.type == "const":
-            constants[output] = _constant(operation.attributes["val"], weights, output)
+            known[output] = constants.value(operation.attributes["val"], output)
             continue
         if operation.blocks:
             raise UserError(f"op {operation.type} ({output}) has inner blocks, which the MIL runtime does not run")
         arguments: dict[str, Any] = {
-            key: _constant(value, weights, output) for key, value in operation.attributes.items() if key != "name"
+            key: constants.value(value, output) for key, value in operation.attributes.items() if key != "name"
         }
         for key, argument in operation.inputs.items():
-            bound = [_argument(binding, constants, weights, output) for binding in argument.arguments]
+            bound = [_argument(binding, known, constants, output) for binding in argument.arguments]
             arguments[key] = bound if len(bound) > 1 or key == "values" else bound[0]
             last_use.update((item.name, len(steps)) for item in bound if isinstance(item, Variable))
         outputs = [(value.name, _TORCH_TYPES[value.type.tensorType.dataType]) for value in operation.outputs]
         name = operation.attributes["name"].immediateValue.tensor.strings.values[0]
-        steps.append(Step(operation.type, name, ops.lookup(operation.type, output, arguments), arguments, outputs, []))
+        op = ops.lookup(operation.type, output, arguments)
+        arguments = {key: constants.placed(op.argument(key, value)) for key, value in arguments.items()}
+        steps.append(Step(operation.type, name, op, arguments, outputs, []))
         last_use.update((name, len(steps) - 1) for name, _ in outputs if name not in last_use)
     for name, position in last_use.items():
         if name not in block.outputs:
@@ -203,27 +212,49 @@ def _plan(block: MIL_pb2.Block, weights: WeightFile) -> list[Step]:
     return steps
 
 
-def _argument(binding: MIL_pb2.Argument.Binding, constants: dict[str, Any], weights: WeightFile, name: str) -> Any:
+def _argument(binding: MIL_pb2.Argument.Binding, known: dict[str, Any], constants: Constants, name: str) -> Any:
     if binding.WhichOneof("binding") == "value":
-        return _constant(binding.value, weights, name)
-    return constants[binding.name] if binding.name in constants else Variable(binding.name)
+        return constants.value(binding.value, name)
+    return known[binding.name] if binding.name in known else Variable(binding.name)
 
 
-def _constant(value: MIL_pb2.Value, weights: WeightFile, name: str) -> Any:
-    """A constant: a Python scalar or string where its rank is 0, else a tensor."""
-    if value.WhichOneof("value") == "blobFileValue":
-        return _tensor(weights.read(value, name))
-    dtype, shape = tensor_type(value.type)
-    immediate = value.immediateValue.tensor
-    kind = immediate.WhichOneof("value")
-    items: Any = getattr(immediate, kind).values if kind else []
-    if kind == "strings":
-        return items[0]
-    if kind == "bytes":
-        array = decode(np.frombuffer(items, np.uint8), dtype, shape, name)
-    else:
-        array = np.array(items).reshape(shape)
-    return array.item() if not shape else _tensor(array).to(_TORCH_TYPES[dtype])
+class Constants:
+    """The constants of a package, on one device; a weight that functions share is there once."""
+
+    def __init__(self, weights: WeightFile, device: torch.device) -> None:
+        self._weights = weights
+        self.device = device
+        self._copied: dict[int, torch.Tensor] = {}  # by the offset in the weight file
+
+    def value(self, value: MIL_pb2.Value, name: str) -> Any:
+        """A Python scalar or string where its rank is 0, else a tensor; `name` is the constant's, for errors."""
+        if value.WhichOneof("value") == "blobFileValue":
+            return self._weight(value, name)
+        dtype, shape = tensor_type(value.type)
+        immediate = value.immediateValue.tensor
+        kind = immediate.WhichOneof("value")
+        items: Any = getattr(immediate, kind).values if kind else []
+        if kind == "strings":
+            return items[0]
+        if kind == "bytes":
+            array = decode(np.frombuffer(items, np.uint8), dtype, shape, name)
+        else:
+            array = np.array(items).reshape(shape)
+        return array.item() if not shape else _tensor(array).to(_TORCH_TYPES[dtype])
+
+    def placed(self, argument: Any) -> Any:
+        """An argument with its tensors on the device."""
+        if isinstance(argument, list):
+            return [self.placed(item) for item in argument]
+        return argument.to(self.device) if isinstance(argument, torch.Tensor) else argument
+
+    def _weight(self, value: MIL_pb2.Value, name: str) -> torch.Tensor:
+        if self.device.type == "cpu":
+            return _tensor(self._weights.read(value, name))
+        offset = value.blobFileValue.offset
+        if offset not in self._copied:
+            self._copied[offset] = _tensor(self._weights.read(value, name)).to(self.device)
+        return self._copied[offset]
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -1,0 +1,21 @@
+"""Where PyTorch computes: the MIL runtime and the reference."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from forced_aligner.errors import UserError
+
+DeviceName = Literal["cpu", "cuda"]
+
+
+def require_device(name: DeviceName) -> None:
+    """Refuse a device that PyTorch does not have here.
+
+    Raises:
+        UserError: it does not.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda needs an NVIDIA GPU that PyTorch sees, and it sees none; use --device cpu")
