@@ -26,7 +26,8 @@ from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes
 
 DEFAULT_LENGTHS: tuple[int, ...] = (256, 512, 1024, 2048)
 IOS17_LENGTHS: tuple[int, ...] = (1024,)  # iOS 17 has no multifunction packages
-AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
+PROJECT = "qwen3-forcedaligner-coreml"
+AUTHOR = f"Qwen team; converted by {PROJECT}"
 LICENSE = "Apache-2.0"
 
 
@@ -222,7 +223,8 @@ def _describe(spec: Model_pb2.Model, component: Component, precision: Precision,
         for feature in (*function.input, *function.output):
             feature.shortDescription = texts[feature.name]
     text = spec.description.metadata
-    text.author, text.license, text.versionString = AUTHOR, LICENSE, version_string()
+    text.author = PROJECT if metadata.model_id == checkpoint.DEMO_MODEL_ID else AUTHOR
+    text.license, text.versionString = LICENSE, version_string()
     text.shortDescription = component.description
     text.userDefined.update(
         {

@@ -138,6 +138,7 @@ def compare(
         model_id=aligner.metadata.model_id,
         backend=backend,
         precision={key: record.precision for key, record in aligner.metadata.components.items()},
+        package_sha256=aligner.metadata.package_sha256,
         files=len(samples),
         passed=gate.passes(total),
         samples=samples,
