@@ -52,7 +52,7 @@ class _Page:
 
     @property
     def rows(self) -> int:
-        return min(MAX_ROWS, math.ceil(self.duration_s / ROW_S))
+        return min(MAX_ROWS, max(1, math.ceil(self.duration_s / ROW_S - 0.1)))  # no row for a second that is left over
 
     @property
     def row_s(self) -> float:
@@ -96,7 +96,7 @@ def plot_alignment(
 ) -> None:
     """Draw (samples,) of 16 kHz audio and the words of each side into a PNG at `path`.
 
-    Rows of at most 10 s follow one another as on a page, up to 30: beyond 5 minutes each row holds more. A label
+    Rows of about 10 s follow one another as on a page, up to 30: beyond 5 minutes each row holds more. A label
     is made smaller until it fits its word, and left out where it would not be legible, so none overlap. With
     `confidences`, one a word, the shade of a word of the first side tells how sure it is.
 

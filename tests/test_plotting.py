@@ -39,7 +39,7 @@ def drawn(tmp_path, monkeypatch):
     plotting.plt.close("all")
 
 
-@pytest.mark.parametrize(("duration_s", "rows"), [(5, 1), (60, 6)])
+@pytest.mark.parametrize(("duration_s", "rows"), [(5, 1), (60.03, 6)])
 def test_every_word_is_written_and_no_label_overlaps(drawn, demo_clips, duration_s, rows):
     samples, words = joined(demo_clips[4:], duration_s)
     figure, (_, width) = drawn(samples, words)
