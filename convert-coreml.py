@@ -56,6 +56,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
     from forced_aligner import checkpoint, conversion, publishing
+    from forced_aligner.errors import UserError
     from individual_components import DEFAULT_COMPONENTS
 
     lengths = conversion.IOS17_LENGTHS if deployment_target == "iOS17" else conversion.DEFAULT_LENGTHS
@@ -74,6 +75,8 @@ def convert(
         force=force,
     )
     options.validate()
+    if base_model is not None and package is None:
+        raise UserError("--base-model is for the card that --package writes: give both")
     found = checkpoint.resolve(model_id)
     checkpoint.announce_fallback(found)
     if package is not None:
