@@ -56,9 +56,16 @@ def convert(
         int, typer.Option(min=0, help="Run so many clips, and keep in FP32 what comes near FP16's limit. [0: do not]")
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a converted folder.")] = False,
+    package: Annotated[
+        Path | None, typer.Option(help="Also lay out this folder for a model hub: packages, licence and model card.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="For the card: the hub id of a --model-id that is a local folder.")
+    ] = None,
 ) -> None:
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
-    from forced_aligner import checkpoint, conversion
+    from forced_aligner import checkpoint, conversion, publishing
+    from forced_aligner.errors import UserError
     from individual_components import DEFAULT_COMPONENTS
 
     options = conversion.Options(
@@ -75,11 +82,18 @@ def convert(
         force=force,
     )
     options.validate()
+    if base_model is not None and package is None:
+        raise UserError("--base-model is for the card that --package writes: give both")
     found = checkpoint.resolve(model_id)
     checkpoint.announce_fallback(found)
+    if package is not None:
+        publishing.check(package, found.model_id, base_model)
     metadata = conversion.convert(found, output_dir, options)
     size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
     typer.echo(f"{found.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
+    if package is not None:
+        publishing.lay_out(output_dir, package, base_model)
+        typer.echo(f"ready for a model hub: {package}")
     checkpoint.announce_fallback(found)
 
 

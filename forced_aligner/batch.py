@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forced_aligner import features, transcript
 from forced_aligner.aligner import Aligner, Alignment
-from forced_aligner.console import log
+from forced_aligner.console import log, tracked
 from forced_aligner.errors import UserError
 from forced_aligner.files import write_whole
 from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_length
@@ -91,7 +91,7 @@ def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
 def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
     """Align every recording and write its files; returns one line for each that failed."""
     failures, taken = [], {str(Path(clip.audio).resolve()): clip.audio for clip in clips}
-    for number, clip in enumerate(clips, 1):
+    for number, clip in enumerate(tracked(clips), 1):
         label, targets = f"[{number}/{len(clips)}] {Path(clip.audio).name}", output.targets(clip)
         if output.skip_existing and all(path.exists() for path in targets.values()):
             log(f"{label}  there already")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import Qwen3ASRConfig, Qwen3ASRForTokenClassification, Qwen3ASRProcessor
 
-FULL_MODEL_ID = "Qwen/Qwen3-ForcedAligner-0.6B-hf"
+LEGACY_MODEL_ID = "Qwen/Qwen3-ForcedAligner-0.6B"
+FULL_MODEL_ID = f"{LEGACY_MODEL_ID}-hf"
 DEMO_MODEL_ID = "demo"
 HUB_TIMEOUT_S = 6.0
 CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]

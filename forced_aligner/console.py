@@ -7,21 +7,52 @@ import os
 import sys
 import traceback
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from forced_aligner.errors import UserError
 
 if TYPE_CHECKING:
     import typer
 
+T = TypeVar("T")
+
 EXIT_THRESHOLD_MISSED = 1
 EXIT_BAD_INPUT = 2
 EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
+RATE_WINDOW_S = 3600.0  # what the remaining time is estimated from; one file may take minutes
 
 
 def log(message: str) -> None:
     """Print one line of progress to stderr."""
     print(message, file=sys.stderr, flush=True)
+
+
+def tracked(files: Sequence[T]) -> Iterator[T]:
+    """Yield `files`; meanwhile stderr, where it is a terminal, ends in a bar with the rate and the remaining time."""
+    if len(files) < 2 or not sys.stderr.isatty():
+        yield from files
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            per_minute = 60 * task.completed / task.elapsed if task.elapsed else 0.0
+            return Text(f"{per_minute:.1f} files/min")
+
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=False,  # results may go to a file
+        speed_estimate_period=RATE_WINDOW_S,
+        transient=True,
+    ) as progress:
+        yield from progress.track(files)
 
 
 def quiet_libraries() -> None:

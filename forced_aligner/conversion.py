@@ -33,7 +33,8 @@ DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
     "iOS18": (64, 128, 192, 256, 320, 448, 704, 1024, 1536, 2048),
 }
 DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 91, 143, 208)}
-AUTHOR = "Qwen team; converted by qwen3-forcedaligner-coreml"
+PROJECT = "qwen3-forcedaligner-coreml"
+AUTHOR = f"Qwen team; converted by {PROJECT}"
 LICENSE = "Apache-2.0"
 
 
@@ -237,7 +238,8 @@ def _describe(spec: Model_pb2.Model, component: Component, precision: Precision,
         for feature in (*function.input, *function.output):
             feature.shortDescription = texts[feature.name]
     text = spec.description.metadata
-    text.author, text.license, text.versionString = AUTHOR, LICENSE, version_string()
+    text.author = PROJECT if metadata.model_id == checkpoint.DEMO_MODEL_ID else AUTHOR
+    text.license, text.versionString = LICENSE, version_string()
     text.shortDescription = component.description
     text.userDefined.update(
         {

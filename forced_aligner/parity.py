@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forced_aligner import features
 from forced_aligner.aligner import Aligner, Alignment
-from forced_aligner.console import log
+from forced_aligner.console import log, tracked
 from forced_aligner.errors import UserError
 from forced_aligner.schemas import (
     BundleMetadata,
@@ -110,7 +110,7 @@ def compare(
     """
     check_same_checkpoint(aligner.metadata, reference)
     alignments, samples, errors, truths = [], [], [], []
-    for number, sample in enumerate(reference.samples, 1):
+    for number, sample in enumerate(tracked(reference.samples), 1):
         alignment = aligner.align(features.load_audio(root / sample.audio), sample.transcript, sample.language)
         sample_errors = boundary_errors_ms(alignment.words, sample.alignments)
         truth = _truth_errors(alignment, sample)
@@ -138,6 +138,7 @@ def compare(
         model_id=aligner.metadata.model_id,
         backend=backend,
         precision={key: record.precision for key, record in aligner.metadata.components.items()},
+        package_sha256=aligner.metadata.package_sha256,
         files=len(samples),
         passed=gate.passes(total),
         samples=samples,

@@ -11,4 +11,5 @@ DEFAULT_BUNDLE = Path("build/forced-aligner")
 DEFAULT_REFERENCE = Path("build") / REFERENCE_FILE
 DEFAULT_SWEEP = Path("build/sweep")
 DEFAULT_DEMO = Path("build/demo")
-DEMO_FOLDER = Path(__file__).resolve().parents[1] / "demo"
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_FOLDER = ROOT / "demo"

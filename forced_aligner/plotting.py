@@ -1,8 +1,10 @@
-"""A picture of an alignment: the mel spectrogram with the word spans of every side above it."""
+"""Pictures: an alignment, as word spans over the mel spectrogram, and sizes against boundaries."""
 
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -11,7 +13,10 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -20,9 +25,66 @@ from forced_aligner.files import write_whole
 from forced_aligner.schemas import SweepRow, WordTime
 
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
+DPI = 110
 MEL_BINS = 128
-INCHES_PER_S = 2.0
-PLAIN_SHADE = 0.25  # opacity of a word whose confidence is not shown
+MEL_COLUMNS = 2000  # more than a row has pixels
+ROW_S = 10.0
+MAX_ROWS = 30  # beyond 5 minutes the rows grow longer, not more
+LABEL_PT = 8.0
+SMALLEST_LABEL_PT = 5.0
+MAX_SHADE = 0.65  # opacity of a word of confidence 1
+PLAIN_SHADE = 0.25  # of one whose confidence is not shown
+# For what matplotlib's own font lacks: Chinese, Japanese and Korean.
+MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS", "Hiragino Sans GB", "Apple SD Gothic Neo")
+
+# inches
+LANE_IN = 0.4
+GAP_IN = 0.3
+LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.9, 0.3, 0.4, 0.55
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Rows of equal length under one another; in each the lanes of all sides lie over the mel spectrogram."""
+
+    duration_s: float
+    lanes: int
+
+    @property
+    def rows(self) -> int:
+        return min(MAX_ROWS, max(1, math.ceil(self.duration_s / ROW_S - 0.1)))  # no row for a second that is left over
+
+    @property
+    def row_s(self) -> float:
+        return self.duration_s / self.rows
+
+    @property
+    def width_in(self) -> float:
+        return min(max(8.0, 1.8 * self.row_s), 14.0)
+
+    @property
+    def mel_in(self) -> float:
+        return 2.0 if self.rows == 1 else 0.8
+
+    @property
+    def row_in(self) -> float:
+        return self.mel_in + self.lanes * LANE_IN
+
+    def lane_in(self, lane: int) -> float:
+        """Height of the middle of a lane; the first one is on top."""
+        return self.mel_in + (self.lanes - lane - 0.5) * LANE_IN
+
+    def draw(self) -> tuple[Figure, list[Axes]]:
+        """The empty page, whose axes have seconds and inches."""
+        width = LEFT_IN + self.width_in + RIGHT_IN
+        height = TOP_IN + self.rows * self.row_in + (self.rows - 1) * GAP_IN + BOTTOM_IN
+        edges = {"left": LEFT_IN / width, "right": 1 - RIGHT_IN / width}
+        edges |= {"top": 1 - TOP_IN / height, "bottom": BOTTOM_IN / height, "hspace": GAP_IN / self.row_in}
+        figure, grid = plt.subplots(self.rows, 1, squeeze=False, figsize=(width, height), dpi=DPI, gridspec_kw=edges)
+        for row, axes in enumerate(grid[:, 0]):
+            axes.set(xlim=(row * self.row_s, (row + 1) * self.row_s), ylim=(0, self.row_in), autoscale_on=False)
+            axes.spines[:].set_visible(False)
+        return figure, list(grid[:, 0])
 
 
 def plot_alignment(
@@ -34,42 +96,80 @@ def plot_alignment(
 ) -> None:
     """Draw (samples,) of 16 kHz audio and the words of each side into a PNG at `path`.
 
-    With `confidences`, one a word, the shade of a word of the first side tells how sure it is.
+    Rows of about 10 s follow one another as on a page, up to 30: beyond 5 minutes each row holds more. A label
+    is made smaller until it fits its word, and left out where it would not be legible, so none overlap. With
+    `confidences`, one a word, the shade of a word of the first side tells how sure it is.
 
     Raises:
         UserError: the file cannot be written.
     """
-    duration_s = samples.size / features.SAMPLE_RATE_HZ
-    figure, (lanes, mel_axes) = plt.subplots(
-        2,
-        1,
-        sharex=True,
-        figsize=(min(max(8.0, duration_s * INCHES_PER_S), 40.0), 1.4 + 0.5 * len(sides) + 2.0),
-        height_ratios=(0.5 * len(sides), 2.0),
-        layout="constrained",
-    )
-    for row, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
-        _draw_lane(lanes, words, row, color, confidences if row == 0 else None)
-    lanes.set(yticks=range(len(sides)), yticklabels=list(sides), ylim=(len(sides) - 0.5, -0.5), title=title)
-    lanes.tick_params(length=0)
-    lanes.spines[:].set_visible(False)
-    mel = features.log_mel(samples, MEL_BINS)
-    extent = (0.0, mel.shape[1] / 100, 0.0, float(MEL_BINS))
-    mel_axes.imshow(mel, origin="lower", aspect="auto", extent=extent, cmap="magma")
-    for word in next(iter(sides.values())):
-        for time_ms in (word.start_time_ms, word.end_time_ms):
-            mel_axes.axvline(time_ms / 1000, color="white", linewidth=0.7, alpha=0.8)
-    mel_axes.set(xlabel="time (s)", ylabel="mel bin", xlim=(0, duration_s))
-    _save(figure, path)
+    page = _Page(samples.size / features.SAMPLE_RATE_HZ, len(sides))
+    with plt.rc_context({"font.family": _fonts()}):
+        figure, rows = page.draw()
+        for axes in rows:
+            _draw_mel(axes, samples, page, next(iter(sides.values())))
+            for lane, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
+                _draw_lane(axes, words, page.lane_in(lane), color, confidences if lane == 0 else None)
+            axes.set_yticks([page.mel_in / 2, *map(page.lane_in, range(len(sides)))], ["mel", *sides])
+            axes.tick_params(axis="y", length=0)
+            axes.xaxis.set_major_formatter(_clock_time if page.rows > 1 else "{x:g}")
+        shade = "" if confidences is None else "; the paler a word, the less sure"
+        rows[0].set_title(title, parse_math=False)
+        rows[-1].set_xlabel(f"time ({'min:s' if page.rows > 1 else 's'}){shade}")
+        _save(figure, path)
 
 
-def _draw_lane(axes: Axes, words: list[WordTime], row: int, color: str, confidences: list[float] | None) -> None:
+def _fonts() -> list[str]:
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(font for font in MORE_FONTS if font in installed)]
+
+
+def _clock_time(time_s: float, _: float) -> str:
+    return f"{int(time_s // 60)}:{time_s % 60:02.0f}"
+
+
+def _draw_mel(axes: Axes, samples: NDArray[np.float32], page: _Page, words: list[WordTime]) -> None:
+    """The spectrogram of one row, and the boundaries of `words` on it."""
+    start_s, end_s = axes.get_xlim()
+    part = samples[round(start_s * features.SAMPLE_RATE_HZ) : round(end_s * features.SAMPLE_RATE_HZ)]
+    mel = features.log_mel(part, MEL_BINS)
+    extent = (start_s, start_s + mel.shape[1] / 100, 0.0, page.mel_in)
+    step = math.ceil(mel.shape[1] / MEL_COLUMNS)
+    axes.imshow(mel[:, ::step], origin="lower", aspect="auto", extent=extent, cmap="magma")
+    times_s = {time_ms / 1000 for word in words for time_ms in (word.start_time_ms, word.end_time_ms)}
+    times_s = {time_s for time_s in times_s if start_s <= time_s <= end_s}
+    axes.vlines(sorted(times_s), 0, page.mel_in, color="white", linewidth=0.7, alpha=0.8)
+
+
+def _draw_lane(
+    axes: Axes, words: list[WordTime], middle_in: float, color: str, confidences: list[float] | None
+) -> None:
+    """The words of one side that lie in the row of `axes`, each with its label if that fits."""
+    row_start_s, row_end_s = axes.get_xlim()
+    spans, shades = [], []
     for index, word in enumerate(words):
         start_s, end_s = word.start_time_ms / 1000, word.end_time_ms / 1000
-        shade = PLAIN_SHADE if confidences is None else 0.05 + 0.6 * confidences[index]
-        axes.barh(row, end_s - start_s, left=start_s, height=0.8, color=color, alpha=shade)
-        axes.barh(row, end_s - start_s, left=start_s, height=0.8, fill=False, edgecolor=color)
-        axes.text((start_s + end_s) / 2, row, word.text, ha="center", va="center", fontsize=8, clip_on=True)
+        if end_s < row_start_s or start_s > row_end_s:
+            continue
+        spans.append((start_s, end_s - start_s))
+        shades.append(to_rgba(color, PLAIN_SHADE if confidences is None else MAX_SHADE * confidences[index]))
+        seen_s = (max(start_s, row_start_s), min(end_s, row_end_s))
+        _write_label(axes, word.text, seen_s, middle_in)
+    height = 0.8 * LANE_IN
+    axes.broken_barh(spans, (middle_in - height / 2, height), facecolors=shades)
+    axes.broken_barh(spans, (middle_in - height / 2, height), facecolors="none", edgecolors=color)
+
+
+def _write_label(axes: Axes, text: str, span_s: tuple[float, float], middle_in: float) -> None:
+    """Write `text` into its span, as small as that asks for; nothing if it would not be legible."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
+    left_px, right_px = (axes.transData.transform((time_s, 0.0))[0] for time_s in span_s)
+    font = font_manager.FontProperties(size=LABEL_PT)
+    width_px, _, _ = figure.canvas.get_renderer().get_text_width_height_descent(text, font, False)
+    size_pt = LABEL_PT * min(1.0, 0.92 * (right_px - left_px) / width_px)
+    if size_pt >= SMALLEST_LABEL_PT:
+        axes.text(sum(span_s) / 2, middle_in, text, ha="center", va="center", fontsize=size_pt, parse_math=False)
 
 
 def plot_sizes(rows: list[SweepRow], title: str, path: Path) -> None:
@@ -93,6 +193,6 @@ def plot_sizes(rows: list[SweepRow], title: str, path: Path) -> None:
 def _save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, in one step."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
+    figure.savefig(picture, format="png", dpi=DPI)
     plt.close(figure)
     write_whole(path, picture.getvalue())

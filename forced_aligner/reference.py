@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from forced_aligner import checkpoint, features
 from forced_aligner.aligner import check_duration, split_words, word_time
-from forced_aligner.console import log
+from forced_aligner.console import log, tracked
 from forced_aligner.device import DeviceName, require_device
 from forced_aligner.files import require_audio_file, require_writable
 from forced_aligner.schemas import (
@@ -68,7 +68,7 @@ def make_reference(
     model = checkpoint.load_model(found).to(device)
     processor = checkpoint.load_processor(found.folder)
     samples = []
-    for number, clip in enumerate(clips, 1):
+    for number, clip in enumerate(tracked(clips), 1):
         audio = features.load_audio(Path(clip.audio))
         started = time.perf_counter()
         words = align(model, processor, audio, clip.transcript, clip.language)

@@ -160,6 +160,7 @@ class ParityReport(Scores):
     model_id: str
     backend: str
     precision: dict[str, Precision]
+    package_sha256: dict[str, str] = {}  # which packages were run; none in a report of an earlier version
     files: int
     passed: bool
     samples: list[SampleScores]
@@ -308,6 +309,11 @@ class BundleMetadata(Record):
     components: dict[str, ComponentRecord]
     processor_files: dict[str, str]  # SHA-256 by file name
     tool_versions: dict[str, str]
+
+    @property
+    def package_sha256(self) -> dict[str, str]:
+        """The digest of each package, by component: what tells one conversion from another."""
+        return {key: record.sha256 for key, record in self.components.items()}
 
 
 RecordT = TypeVar("RecordT", bound=Record)

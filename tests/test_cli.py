@@ -113,6 +113,17 @@ def test_several_model_folders_make_one_table(here, three_commands):
     assert "--report takes one model folder" in refused.stderr
 
 
+def test_what_is_converted_already_is_laid_out_for_a_hub(here, three_commands):
+    folder, _ = three_commands
+    result = here("convert-coreml.py", "--model-id", "demo", "--package", folder / "hub", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "holds this conversion already" in result.stderr
+    assert f"hf upload <user>/<name> {folder / 'hub'}" in result.stderr
+    assert result.stdout.splitlines()[-1] == f"ready for a model hub: {folder / 'hub'}"
+    report = json.loads((folder / "build/forced-aligner/parity.json").read_text())
+    assert f"| files | {report['files']}, " in (folder / "hub/README.md").read_text()
+
+
 def test_infer_prints_json_for_programs(here, three_commands, demo_clips):
     folder, _ = three_commands
     clip = demo_clips[2]
@@ -152,6 +163,8 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
     [
         ("convert-coreml.py", ["--components", "nope"], "no component 'nope'; expected some of audio_conv"),
         ("convert-coreml.py", ["--decoder-lengths", "a"], "--decoder-lengths takes comma-separated whole numbers"),
+        ("convert-coreml.py", ["--base-model", "a/b"], "--base-model is for the card that --package writes: give both"),
+        ("convert-coreml.py", ["--model-id", "demo", "--package", "."], "is not a folder that --package made"),
         ("convert-coreml.py", ["--compress", "int5"], "--compress takes none, int8, int6, int4"),
         ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
         ("compare-models.py", ["--model-id", "demo", "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),

@@ -1,0 +1,201 @@
+"""A folder that is ready for a model hub: what was converted, its licence, and a card that says what was measured."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from pathlib import Path
+
+from forced_aligner import bundle, conversion
+from forced_aligner.aligner import Aligner
+from forced_aligner.backends import MilBackend
+from forced_aligner.bundle import Bundle
+from forced_aligner.console import log
+from forced_aligner.errors import UserError
+from forced_aligner.paths import METADATA_FILE, PARITY_FILE, ROOT
+from forced_aligner.provenance import APACHE, Provenance, provenance
+from forced_aligner.schemas import MAIN, BundleMetadata, ComponentRecord, ParityReport, read_json, write_json
+from individual_components import COMPONENTS, Component, Sizes, TensorSpec
+
+CARD_FILE = "README.md"
+LICENSE_FILE = "LICENSE"
+NOTICE_FILE = "NOTICE"
+CARD_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+COMPILED_SUFFIX = ".mlmodelc"
+
+
+def check(folder: Path, model_id: str, base_model: str | None) -> None:
+    """Refuse what `lay_out` would refuse, before the conversion.
+
+    Raises:
+        UserError: `folder` is something else than a layout, or `base_model` does not fit.
+    """
+    provenance(model_id, base_model)
+    _check_place(folder)
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder that is something else; one that was laid out before is made anew."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another folder for --package")
+    if not all((folder / name).is_file() for name in (METADATA_FILE, CARD_FILE, NOTICE_FILE)):
+        raise UserError(f"{folder} is not a folder that --package made: choose another one")
+    metadata = read_json(BundleMetadata, folder / METADATA_FILE, "choose another folder for --package")
+    packages = [record.package for record in metadata.components.values()]
+    own = {METADATA_FILE, PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *metadata.processor_files, *packages}
+    own |= {_compiled_name(package) for package in packages}
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and path.name != ".DS_Store")
+    if foreign:
+        raise UserError(
+            f"{folder} also holds {', '.join(foreign)}, which --package did not make: choose another folder"
+        )
+
+
+def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
+    """Copy the converted folder `source` to `folder`, with licence, notice and model card; all of it or nothing.
+
+    Args:
+        source: a converted folder; its `parity.json` goes into the card if it is of the same packages.
+        folder: a new folder, or one that was laid out before.
+        base_model: hub id of the checkpoint, where it was converted from a local folder.
+
+    Raises:
+        UserError: `source` is damaged or lacks a component, `folder` is something else or cannot be written, or
+            `base_model` is no hub id.
+    """
+    opened = Bundle.open(source)
+    metadata = Aligner(opened, MilBackend(opened)).metadata  # it refuses a folder that could not align
+    origin = provenance(metadata.model_id, base_model)
+    parity, why_unmeasured = measured(source, metadata)
+    _check_place(folder)
+    with bundle.writing(folder, replace=True) as partial:
+        for record in metadata.components.values():
+            hidden = shutil.ignore_patterns(".*")
+            shutil.copytree(source / record.package, partial / record.package, ignore=hidden)
+        for name in (METADATA_FILE, *metadata.processor_files):
+            shutil.copyfile(source / name, partial / name)
+        if parity is not None:
+            write_json(parity, partial / PARITY_FILE)
+        if origin.license == APACHE:
+            shutil.copyfile(ROOT / LICENSE_FILE, partial / LICENSE_FILE)
+        (partial / NOTICE_FILE).write_text(notice(origin, metadata), encoding="utf-8")
+        is_compiled = _compile(partial, metadata)
+        card = model_card(origin, metadata, parity, why_unmeasured, is_compiled=is_compiled)
+        (partial / CARD_FILE).write_text(card, encoding="utf-8")
+    _announce(origin, metadata, parity, why_unmeasured, folder)
+
+
+def measured(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | None, str]:
+    """The parity report of the packages in `source`, or None and why there is none. Its audio paths are bare names."""
+    if not (source / PARITY_FILE).is_file():
+        return None, "run_coreml_inference.py compare was not run on them"
+    report = read_json(ParityReport, source / PARITY_FILE, "run run_coreml_inference.py compare again")
+    if report.package_sha256 != metadata.package_sha256:
+        return None, f"the {PARITY_FILE} beside them is of other packages"
+    samples = [sample.model_copy(update={"audio": Path(sample.audio).name}) for sample in report.samples]
+    return report.model_copy(update={"samples": samples}), ""
+
+
+def notice(origin: Provenance, metadata: BundleMetadata) -> str:
+    """The notice that section 4 of the Apache licence asks for: whose work it is, and that it was changed."""
+    if origin.is_demo:
+        work = "The weights are those of the demo aligner of qwen3-forcedaligner-coreml, Apache License 2.0 (LICENSE)."
+    elif origin.license == APACHE:
+        work = f"The weights are those of {origin.base_model} by the Qwen team, Apache License 2.0 (LICENSE)."
+    else:
+        work = f"The weights are those of {origin.base_model or 'a checkpoint'}, under its own licence."
+    change = (
+        f"Changed: converted from PyTorch to Core ML by {conversion.PROJECT} {conversion.version_string()}, "
+        f"precision {metadata.precision}, compression {metadata.compress}."
+    )
+    return f"{work}\n{change}\nSHA-256 of the checkpoint's config and weights: {metadata.checkpoint_fingerprint}\n"
+
+
+def model_card(
+    origin: Provenance,
+    metadata: BundleMetadata,
+    parity: ParityReport | None,
+    why_unmeasured: str,
+    *,
+    is_compiled: bool,
+) -> str:
+    """The card: YAML front matter and Markdown, every figure from `metadata` and `parity`."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    # No pipeline_tag: the hub has no task of forced alignment, and speech recognition needs no transcript.
+    data = ModelCardData(
+        library_name="coreml",
+        license=origin.license,
+        base_model=origin.base_model,
+        language=list(origin.languages) if origin.languages else None,
+        tags=["forced-alignment", "word-timestamps", "speech", "audio", "mlpackage"],
+    )
+    card = ModelCard.from_template(
+        data,
+        template_path=str(CARD_TEMPLATE),
+        project=conversion.PROJECT,
+        version=conversion.version_string(),
+        title=origin.title,
+        is_demo=origin.is_demo,
+        languages=list((origin.languages or {}).values()),
+        license_name="Apache-2.0" if origin.license == APACHE else None,
+        metadata=metadata,
+        packages=[_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()],
+        is_multifunction=MAIN not in metadata.components["decoder_prefill"].functions,
+        compiled=is_compiled,
+        parity=parity,
+        why_unmeasured=why_unmeasured,
+        duration_s=sum(sample.duration_s for sample in parity.samples) if parity else 0.0,
+        head_end_s=metadata.dimensions.num_classes * metadata.timestamp_segment_ms / 1000,
+    )
+    return f"{card}\n"
+
+
+def _package_row(component: Component, record: ComponentRecord, metadata: BundleMetadata) -> list[str]:
+    sizes = Sizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
+
+    def cell(tensors: tuple[TensorSpec, ...]) -> str:
+        return ", ".join(_tensor(tensor, sizes) for tensor in tensors)
+
+    size = f"{record.size_bytes / 1e6:.2f} MB"
+    name = f"`{record.package}`"
+    return [name, cell(component.inputs), cell(component.outputs), record.precision, record.compression, size]
+
+
+def _tensor(spec: TensorSpec, sizes: Sizes) -> str:
+    """Name, shape and type: L is the decoder's length, F the audio transformer's frames, and `seq` is flexible."""
+    axes = []
+    for axis, size in zip(spec.shape, sizes.resolve(spec), strict=True):
+        axes.append({"length": "L", "frames": "F"}.get(str(axis), "seq" if size is None else str(size)))
+    return f"`{spec.name}` [{', '.join(axes)}] {str(spec.dtype).removeprefix('torch.')}"
+
+
+def _compiled_name(package: str) -> str:
+    return Path(package).with_suffix(COMPILED_SUFFIX).name
+
+
+def _compile(folder: Path, metadata: BundleMetadata) -> bool:
+    """Compile each package beside itself, which macOS alone can; whether it was done."""
+    if platform.system() != "Darwin":
+        log(f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there")
+        return False
+    from coremltools.models.utils import compile_model
+
+    for record in metadata.components.values():
+        compile_model(str(folder / record.package), str(folder / _compiled_name(record.package)))
+    return True
+
+
+def _announce(
+    origin: Provenance, metadata: BundleMetadata, parity: ParityReport | None, why_unmeasured: str, folder: Path
+) -> None:
+    if parity is None:
+        log(f"the card says that parity was not measured, since {why_unmeasured}")
+    elif not parity.passed:
+        log("the card says that the conversion missed the thresholds of its parity report")
+    if origin.license is None:
+        known = origin.base_model or f"{metadata.model_id}, a local folder (--base-model names its hub id)"
+        log(f"the card names no licence, since that of {known} is not known here: add it before you upload")
+    log(f"upload it by: hf upload <user>/<name> {folder}")
