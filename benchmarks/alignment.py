@@ -3,8 +3,10 @@
     uv run benchmarks/alignment.py
 
 On the full-size random model, with clips of several lengths. Each side lives in a process of its own and loads once;
-they take turns on the same clip, one at a time, on the same threads. A time is that from samples to the scores at the
-`<timestamp>` tokens, the best of all rounds; the memory is the process's peak so far, clips in ascending order.
+they take turns on the same clip, one at a time, on the same threads: three turns, or one beyond a minute. A time is
+that from samples to the scores at the `<timestamp>` tokens, the best of all turns; the memory is the process's peak so
+far, clips in ascending order. The picture (docs/cost.png) has the time of each stage beside what the model itself
+needs: the multiply-adds of its real rows and of the pairs that may see each other, scaled to the time of one clip.
 """
 
 import multiprocessing
@@ -22,11 +24,17 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import FULL_SIZE, ROOT, measured, random_checkpoint, write_results
+from benchmarks.work import Shape, Work
 from forced_aligner import console
 
 WORDS_PER_S = 2.5
+TOKENS_PER_WORD = 4.5
 WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, each a token of the demo's tokenizer
-LENGTHS = "64,128,192,256,320,448,704,1024,1536,2048,7680,9728"  # the default, and what 300 s and 400 s need
+LENGTHS = "64,128,192,256,320,448,704,1024,1536,2048,3072,7680"  # the default, and what 120 s and 300 s need
+MAX_TOKENS = 7680  # 400 s with 550 words; PyTorch's attention takes 11 GB there
+LONG_S = 60.0  # beyond it each side has one turn
+SCALED_S = 60.0  # the clip whose time scales the curves of the picture
+PICTURE = ROOT / "docs/cost.png"
 PLAIN_END_S = 19.0  # the plain way's 256 frames
 SIDES = ("packages", "pytorch", "plain")
 MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is bytes on macOS, kB on Linux
@@ -43,7 +51,8 @@ def clip(duration_s: float) -> tuple[Any, list[str]]:
     clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
     speech = np.concatenate([features.load_audio(Path(each.audio)) for each in clips])
     count = round(duration_s * features.SAMPLE_RATE_HZ)
-    words = [WORDS[index % len(WORDS)] for index in range(round(duration_s * WORDS_PER_S))]
+    room = (MAX_TOKENS - 13 * duration_s - 2) / TOKENS_PER_WORD
+    words = [WORDS[index % len(WORDS)] for index in range(int(min(duration_s * WORDS_PER_S, room)))]
     return np.resize(speech, count), words
 
 
@@ -110,6 +119,9 @@ def work(side: str, folder: Path, pipe: Any) -> None:
 
 def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[str, Any]]:
     """A row for each duration: each side's best time, its peak memory, and what agrees with PyTorch."""
+    from forced_aligner.bundle import Bundle
+
+    counted = Work(Bundle.open(folder / "float32"))
     context = multiprocessing.get_context("spawn")
     pipes, rows = {}, []
     for side in SIDES:
@@ -119,9 +131,17 @@ def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[st
     for duration_s in sorted(durations_s):
         job = clip(duration_s)
         sides = [side for side in SIDES if side != "plain" or duration_s <= PLAIN_END_S]
-        row: dict[str, Any] = {"duration_s": duration_s, "words": len(job[1])}
+        shape = Shape(duration_s, *prompt_sizes(duration_s, job[1]))
+        row: dict[str, Any] = {
+            "duration_s": duration_s,
+            "words": len(job[1]),
+            "needed_gmacs": {
+                "audio_encoder": round(counted.needed_encoder(shape) / 1e9, 1),
+                "decoder": round(counted.needed_decoder(shape) / 1e9, 1),
+            },
+        }
         classes = {}
-        for _ in range(rounds):
+        for _ in range(rounds if duration_s <= LONG_S else 1):
             for side in sides:
                 pipes[side].send(job)
                 classes[side], found = pipes[side].recv()
@@ -138,6 +158,41 @@ def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[st
     return rows
 
 
+def prompt_sizes(duration_s: float, words: list[str]) -> tuple[int, int, int]:
+    """Audio tokens (of whole seconds), words and prompt tokens of a clip; the demo's tokenizer has a token a letter."""
+    audio_tokens = 13 * int(duration_s)
+    return audio_tokens, len(words), audio_tokens + 2 + sum(len(word) + 2 for word in words)
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Time of each stage over the length of the audio, beside what the model needs; and peak memory."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    lengths_s = [row["duration_s"] for row in rows]
+    (scaled,) = [row for row in rows if row["duration_s"] == SCALED_S]
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for stage, color in (("audio_encoder", "tab:blue"), ("decoder", "tab:orange")):
+        measured_s = [row["packages"]["stages_s"][stage] for row in rows]
+        rate = scaled["packages"]["stages_s"][stage] / scaled["needed_gmacs"][stage]
+        name = stage.replace("_", " ")
+        times.plot(lengths_s, measured_s, "o", color=color, label=f"{name}, measured")
+        needed_s = [row["needed_gmacs"][stage] * rate for row in rows]
+        times.plot(
+            lengths_s, needed_s, "-", color=color, label=f"{name}, what the model needs, scaled at {SCALED_S:.0f} s"
+        )
+    times.set(xscale="log", yscale="log", xlabel="audio, s", ylabel="time, s")
+    for side, marker in (("packages", "o-"), ("pytorch", "s--")):
+        memory.plot(lengths_s, [row[side]["peak_mb"] / 1000 for row in rows], marker, label=side)
+    memory.set(xlabel="audio, s", ylabel="peak memory, GB", ylim=(0, None))
+    for axes in (times, memory):
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    figure.savefig(PICTURE, dpi=120)
+
+
 def convert_both(folder: Path) -> None:
     """Convert the random checkpoint in float32 and the plain way, where that was not done yet."""
     checkpoint = random_checkpoint(folder)
@@ -152,8 +207,8 @@ def convert_both(folder: Path) -> None:
 @app.command()
 def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages are.")] = FULL_SIZE,
-    durations: Annotated[str, typer.Option(help="Comma-separated, in seconds.")] = "5,15,60,300",
-    rounds: Annotated[int, typer.Option(help="Turns of each side on each clip.")] = 3,
+    durations: Annotated[str, typer.Option(help="Comma-separated, in seconds.")] = "5,15,30,60,120,300,400",
+    rounds: Annotated[int, typer.Option(help="Turns of each side on clips of up to a minute.")] = 3,
     convert: Annotated[bool, typer.Option("--convert/--no-convert", help="Convert first.")] = True,
     name: Annotated[str, typer.Option(help="Of the result.")] = "alignment",
 ) -> None:
@@ -175,6 +230,8 @@ def main(
             *map(str, (row["packages"]["peak_mb"], row["same_class_percent"])),
         )
     Console(width=120).print(table)
+    if SCALED_S in [row["duration_s"] for row in rows]:
+        draw(rows)
     write_results(name, {"threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())), "clips": rows})
 
 

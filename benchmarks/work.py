@@ -59,11 +59,7 @@ class Shape:
     duration_s: float
     audio_tokens: int
     words: int
-
-    @property
-    def prompt(self) -> int:
-        """Tokens of the prompt."""
-        return self.audio_tokens + PROMPT_TOKENS + self.words * TOKENS_PER_WORD
+    prompt: int  # tokens
 
 
 def count(function: Any, rows: int = 1) -> Macs:
@@ -150,13 +146,18 @@ class Work:
 
     def needed(self, clip: Shape) -> float:
         """The multiply-adds of a clip's real rows, and of the pairs of them that may see each other."""
+        return self.needed_encoder(clip) + self.needed_decoder(clip) + 2 * clip.words * self._head_row
+
+    def needed_encoder(self, clip: Shape) -> float:
+        """Those of convolutions and audio transformer."""
         windows = _parts(clip.audio_tokens, self.dimensions.window_tokens)
-        return (
-            clip.audio_tokens / self.dimensions.chunk_tokens * self._chunk
-            + self.encoder(clip.audio_tokens, sum(window**2 for window in windows))
-            + self.decoder(clip.prompt, clip.prompt * (clip.prompt + 1) / 2)
-            + 2 * clip.words * self._head_row
+        return clip.audio_tokens / self.dimensions.chunk_tokens * self._chunk + self.encoder(
+            clip.audio_tokens, sum(window**2 for window in windows)
         )
+
+    def needed_decoder(self, clip: Shape) -> float:
+        """Those of the decoder."""
+        return self.decoder(clip.prompt, clip.prompt * (clip.prompt + 1) / 2)
 
     def overhead(
         self, clips: Sequence[Shape], frames: Sequence[int], lengths: Sequence[int], head_rows: int | None = None
@@ -187,7 +188,8 @@ def librispeech_like() -> list[Shape]:
         duration_s = float(np.clip(np.exp(normal.inv_cdf((index + 0.5) / QUANTILES)), *LIMITS_S))
         # 13 tokens a full second; of the last part, one for each 80 ms that has begun
         tokens = 13 * int(duration_s) + int(np.ceil((duration_s % 1) / 0.08))
-        shapes.append(Shape(duration_s, tokens, max(1, round(duration_s * WORDS_PER_S))))
+        words = max(1, round(duration_s * WORDS_PER_S))
+        shapes.append(Shape(duration_s, tokens, words, tokens + PROMPT_TOKENS + words * TOKENS_PER_WORD))
     return shapes
 
 

@@ -11,6 +11,7 @@ from forced_aligner.backends import CoreMLBackend, MilBackend, make_backend
 from forced_aligner.bundle import Bundle
 from forced_aligner.conversion import Options, convert
 from forced_aligner.errors import UserError
+from forced_aligner.mil.program import Function
 from individual_components import DEFAULT_COMPONENTS
 
 
@@ -140,6 +141,24 @@ def test_what_fits_in_no_decoder_is_refused_with_the_way_out(aligner):
 
 def test_the_shortest_decoder_that_fits_is_chosen():
     assert [positions.choose_length(n, [256, 640, 1024]) for n in (1, 256, 257, 1024)] == [256, 256, 640, 1024]
+
+
+def test_many_files_load_and_plan_each_function_once(demo_bundle, demo_clips, monkeypatch):
+    planned = []
+    plan = Function.__init__
+
+    def counted(self, name, *arguments):
+        planned.append(name)
+        plan(self, name, *arguments)
+
+    monkeypatch.setattr(Function, "__init__", counted)
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    counts = []
+    for clip in demo_clips[:4] * 2:
+        aligner.align(features.load_audio(Path(clip.audio)), clip.transcript, clip.language)
+        counts.append(len(planned))
+    assert counts[0] == 5
+    assert counts[3:] == [counts[3]] * 5
 
 
 def test_audio_beyond_the_heads_end_is_refused(aligner, demo_model, demo_processor):

@@ -42,7 +42,7 @@ def test_the_default_sizes_execute_little_more_than_what_is_needed(work):
     clips = librispeech_like()
     ours = work.overhead(clips, DEFAULT_FRAMES["iOS18"], DEFAULT_LENGTHS["iOS18"])
     plain = work.overhead(clips, (256,), (1024,), head_rows=1024)
-    assert 1.0 < ours < 1.3
+    assert 1.0 < ours < 1.35  # the demo's attention is a larger part of it than the 0.6B model's
     assert plain > 3.5 * ours
 
 
