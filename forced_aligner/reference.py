@@ -24,6 +24,7 @@ from forced_aligner.schemas import (
     WordTime,
     write_json,
 )
+from forced_aligner.truth import true_times
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRForTokenClassification, Qwen3ASRProcessor
@@ -82,7 +83,7 @@ def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path
                 duration_s=round(duration_s, 4),
                 latency_ms=round(latency_ms, 1),
                 alignments=words,
-                true_alignments=clip.alignments,
+                true_alignments=true_times(clip, [word.text for word in words]),
             )
         )
     languages = {clip.language for clip in clips}
