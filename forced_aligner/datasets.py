@@ -18,6 +18,7 @@ from forced_aligner.schemas import Clip, ClipManifest, read_json
 
 DEMO_CLIPS = DEMO_FOLDER / "clips"
 DEFAULT_SUBSET = "test-clean"
+MAX_FIELD_CHARS = 1 << 24  # csv ends at 131 072, which the transcript of some hours exceeds
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 TEXT_SUFFIXES = (".txt", ".lab")
 
@@ -74,7 +75,7 @@ def input_clips(
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
-    transcript = text if text_file is None else read_transcript(text_file)
+    transcript = text if text_file is None else read_text(text_file)
     return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
 
 
@@ -95,7 +96,7 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
     for audio in (path for path in files if path.suffix.lower() in AUDIO_SUFFIXES):
         if audio.stem in texts:
             used.add(audio.stem)
-            clips.append(Clip(audio=str(audio), transcript=read_transcript(texts[audio.stem]), language=language))
+            clips.append(_pair(audio, texts[audio.stem], language))
         else:
             log(f"left out: {audio.name} has no {audio.stem}.txt or .lab beside it")
     for stem in texts.keys() - used:
@@ -105,16 +106,26 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
     return clips
 
 
-def read_transcript(path: Path) -> str:
-    """The text of a transcript file, UTF-8.
+def _pair(audio: Path, text: Path, language: str | None) -> Clip:
+    """A pair whose transcript cannot be read does not stop the others."""
+    try:
+        return Clip(audio=str(audio), transcript=read_text(text), language=language)
+    except UserError as error:
+        return Clip(audio=str(audio), transcript="", language=language, problem=str(error))
+
+
+def read_text(path: Path) -> str:
+    """The content of a transcript or a manifest, UTF-8.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the transcript {path} ({error}); expected UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); expected a text file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {path} (byte {error.start} is not UTF-8); save it as UTF-8") from None
 
 
 def manifest_clips(path: Path, language: str | None) -> list[Clip]:
@@ -140,10 +151,14 @@ def manifest_clips(path: Path, language: str | None) -> list[Clip]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and content of each row."""
-    text = read_transcript(path)
+    text = read_text(path)
     if path.suffix.lower() == ".csv":
+        csv.field_size_limit(MAX_FIELD_CHARS)
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        yield from ((reader.line_num, row) for row in reader)
+        try:
+            yield from ((reader.line_num, row) for row in reader)
+        except csv.Error as error:
+            raise UserError(f"{path} line {reader.line_num} is not CSV ({error})") from None
         return
     for number, line in enumerate(text.split("\n"), 1):  # JSON may hold other line ends inside
         try:

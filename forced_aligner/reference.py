@@ -60,6 +60,7 @@ def make_reference(found: checkpoint.Checkpoint, clips: list[Clip], output: Path
         UserError: a checkpoint or a clip that cannot be used, or an output that cannot be written.
     """
     for clip in clips:
+        clip.check()
         require_audio_file(Path(clip.audio))
     require_writable(output)
     model = checkpoint.load_model(found)
