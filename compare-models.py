@@ -24,7 +24,12 @@ def make_reference(
         str,
         typer.Option(help="auto, demo, librispeech, or a folder of pairs such as talk.flac + talk.txt."),
     ] = "auto",
-    dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies.")] = None,
+    dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies. [default: data and others]")] = None,
+    subset: Annotated[
+        str | None,
+        typer.Option(help="Of LibriSpeech: test-clean, test-other, dev-clean, and so on. [default: test-clean]"),
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the subset if it is not there.")] = False,
     audio_file: Annotated[Path | None, typer.Option(help="One recording instead of a data set; needs --text.")] = None,
     text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
@@ -46,7 +51,9 @@ def make_reference(
         clips = [Clip(audio=str(audio_file), transcript=text, language=language)]
     else:
         is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
-        clips = datasets.load_clips(dataset, dataset_dir, is_demo_model=is_demo, language=language)
+        clips = datasets.load_clips(
+            dataset, dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
+        )
     made = reference.make_reference(found, clips[:num_files], output, device)
     typer.echo(f"{made.model_id}: {made.num_samples} files, in {output}")
     checkpoint.announce_fallback(found)

@@ -45,6 +45,7 @@ def align_file(aligner: Aligner, clip: Clip, min_confidence: float) -> tuple[Tim
     Raises:
         UserError: the recording or its transcript cannot be used.
     """
+    clip.check()
     samples = features.load_audio(Path(clip.audio))
     alignment = aligner.align(samples, clip.transcript, clip.language)
     file = TimedFile(

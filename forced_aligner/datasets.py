@@ -1,4 +1,4 @@
-"""Recordings to verify on: the demo clips, LibriSpeech on disk, or a folder of pairs."""
+"""Recordings to align or to verify on: the demo clips, LibriSpeech, a folder of pairs, or a manifest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from forced_aligner import librispeech
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.files import require_audio_file
@@ -16,44 +17,46 @@ from forced_aligner.paths import DEMO_FOLDER, MANIFEST_FILE
 from forced_aligner.schemas import Clip, ClipManifest, read_json
 
 DEMO_CLIPS = DEMO_FOLDER / "clips"
-LIBRISPEECH_SUBSET = "test-clean"
-LIBRISPEECH_PLACES = (
-    Path("data/LibriSpeech"),
-    Path("datasets/LibriSpeech"),
-    Path("LibriSpeech"),
-    Path.home() / "datasets/LibriSpeech",
-    Path.home() / "LibriSpeech",
-)
+DEFAULT_SUBSET = "test-clean"
+MAX_FIELD_CHARS = 1 << 24  # csv ends at 131 072, which the transcript of some hours exceeds
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 TEXT_SUFFIXES = (".txt", ".lab")
 
 
-def load_clips(dataset: str, folder: Path | None, *, is_demo_model: bool, language: str | None) -> list[Clip]:
+def load_clips(
+    dataset: str,
+    folder: Path | None,
+    *,
+    is_demo_model: bool,
+    language: str | None,
+    subset: str | None = None,
+    download: bool = False,
+) -> list[Clip]:
     """The clips of `dataset`, their `audio` as full paths, in a stable order.
 
     Args:
         dataset: `auto`, `demo`, `librispeech`, or a folder of pairs such as `talk.flac` + `talk.txt`.
-        folder: where LibriSpeech lies, if not in one of `LIBRISPEECH_PLACES`.
+        folder: where LibriSpeech lies, if not in one of `librispeech.PLACES`.
         is_demo_model: with `auto`, the demo model always gets the demo clips.
         language: given to the clips of a folder of pairs.
+        subset: of LibriSpeech; None is `DEFAULT_SUBSET`.
+        download: fetch the subset if it is not there.
 
     Raises:
         UserError: the data set is not there, or holds no pair.
     """
-    if folder is not None and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
-        raise UserError("--dataset-dir is where LibriSpeech lies: give --dataset librispeech with it")
+    asks_librispeech = folder is not None or subset is not None or download
+    if asks_librispeech and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
+        raise UserError("--dataset-dir, --subset and --download need --dataset librispeech")
+    subset = subset or DEFAULT_SUBSET
     if dataset == "auto":
-        wants_demo = is_demo_model or (folder is None and find_librispeech(None) is None)
+        wants_demo = is_demo_model or (not asks_librispeech and librispeech.find(subset, None) is None)
         dataset = "demo" if wants_demo else "librispeech"
         log(f"data set: {dataset}")
     if dataset == "demo":
         return _manifest_clips(DEMO_CLIPS)
     if dataset == "librispeech":
-        subset = find_librispeech(folder)
-        if subset is None:
-            places = folder or ", ".join(map(str, LIBRISPEECH_PLACES))
-            raise UserError(f"no LibriSpeech {LIBRISPEECH_SUBSET} in {places}; give its folder by --dataset-dir")
-        return _librispeech_clips(subset)
+        return librispeech.load(subset, folder, download=download)
     if not Path(dataset).is_dir():
         raise UserError(f"no data set {dataset!r}; expected auto, demo, librispeech or a folder of pairs")
     return paired_clips(Path(dataset), language)
@@ -72,36 +75,13 @@ def input_clips(
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
-    transcript = text if text_file is None else read_transcript(text_file)
+    transcript = text if text_file is None else read_text(text_file)
     return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
-
-
-def find_librispeech(folder: Path | None) -> Path | None:
-    """The folder of test-clean: `folder` itself, or below it, or below a usual place."""
-    places = [folder, folder / "LibriSpeech"] if folder else list(LIBRISPEECH_PLACES)
-    for place in places:
-        for candidate in (place / LIBRISPEECH_SUBSET, place):
-            if candidate.name == LIBRISPEECH_SUBSET and candidate.is_dir():
-                return candidate
-    return None
 
 
 def _manifest_clips(folder: Path) -> list[Clip]:
     manifest = read_json(ClipManifest, folder / MANIFEST_FILE, "it belongs to the repository: restore it from git")
     return [clip.model_copy(update={"audio": str(folder / clip.audio)}) for clip in manifest.samples]
-
-
-def _librispeech_clips(subset: Path) -> list[Clip]:
-    """`speaker/chapter/*.trans.txt`: a line is an utterance's id and its transcript in capitals."""
-    clips = []
-    for transcripts in sorted(subset.glob("*/*/*.trans.txt")):
-        for line in transcripts.read_text(encoding="utf-8").splitlines():
-            utterance, _, transcript = line.partition(" ")
-            audio = transcripts.parent / f"{utterance}.flac"
-            clips.append(Clip(audio=str(audio), transcript=transcript, language="English"))
-    if not clips:
-        raise UserError(f"{subset} holds no transcripts; expected speaker/chapter/*.trans.txt, as LibriSpeech has")
-    return clips
 
 
 def paired_clips(folder: Path, language: str | None) -> list[Clip]:
@@ -116,7 +96,7 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
     for audio in (path for path in files if path.suffix.lower() in AUDIO_SUFFIXES):
         if audio.stem in texts:
             used.add(audio.stem)
-            clips.append(Clip(audio=str(audio), transcript=read_transcript(texts[audio.stem]), language=language))
+            clips.append(_pair(audio, texts[audio.stem], language))
         else:
             log(f"left out: {audio.name} has no {audio.stem}.txt or .lab beside it")
     for stem in texts.keys() - used:
@@ -126,16 +106,26 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
     return clips
 
 
-def read_transcript(path: Path) -> str:
-    """The text of a transcript file, UTF-8.
+def _pair(audio: Path, text: Path, language: str | None) -> Clip:
+    """A pair whose transcript cannot be read does not stop the others."""
+    try:
+        return Clip(audio=str(audio), transcript=read_text(text), language=language)
+    except UserError as error:
+        return Clip(audio=str(audio), transcript="", language=language, problem=str(error))
+
+
+def read_text(path: Path) -> str:
+    """The content of a transcript or a manifest, UTF-8.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the transcript {path} ({error}); expected UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); expected a text file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {path} (byte {error.start} is not UTF-8); save it as UTF-8") from None
 
 
 def manifest_clips(path: Path, language: str | None) -> list[Clip]:
@@ -161,10 +151,14 @@ def manifest_clips(path: Path, language: str | None) -> list[Clip]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and content of each row."""
-    text = read_transcript(path)
+    text = read_text(path)
     if path.suffix.lower() == ".csv":
+        csv.field_size_limit(MAX_FIELD_CHARS)
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        yield from ((reader.line_num, row) for row in reader)
+        try:
+            yield from ((reader.line_num, row) for row in reader)
+        except csv.Error as error:
+            raise UserError(f"{path} line {reader.line_num} is not CSV ({error})") from None
         return
     for number, line in enumerate(text.split("\n"), 1):  # JSON may hold other line ends inside
         try:

@@ -18,6 +18,7 @@ HOP_SAMPLES = 160  # 10 ms a mel frame
 MIN_SAMPLES = 8_000  # shorter clips are zero-padded to 0.5 s, as qwen-asr does
 MAX_FREQUENCY_HZ = 8_000
 LOG_FLOOR = 1e-10
+MAX_SAMPLE = 1e10  # full scale is 1, or 2^31 in a float file of integers; 1e16 and above overflow the power spectrum
 DYNAMIC_RANGE = 8.0  # log10 units below the clip's maximum
 
 
@@ -25,7 +26,7 @@ def load_audio(path: Path) -> NDArray[np.float32]:
     """Decode `path` (wav, flac, ogg, mp3; any rate, any channels) to (samples,) at 16 kHz, mono.
 
     Raises:
-        UserError: no such file, not audio, no samples, or samples that are not finite.
+        UserError: no such file, not audio, no samples, or samples that are not finite or beyond `MAX_SAMPLE`.
     """
     require_audio_file(path)
     try:
@@ -33,10 +34,12 @@ def load_audio(path: Path) -> NDArray[np.float32]:
     except (soundfile.SoundFileError, OSError) as error:
         reason = str(error).removeprefix(f"Error opening {str(path)!r}: ")
         raise UserError(f"cannot decode {path} ({reason}); expected wav, flac, ogg or mp3") from None
+    except MemoryError:  # what a damaged header says of the length
+        raise UserError(f"{path} does not fit into memory, or its header is damaged; export it again") from None
     if samples.size == 0:
         raise UserError(f"{path} holds no samples; expected a recording")
-    if not np.isfinite(samples).all():
-        raise UserError(f"{path} holds samples that are NaN or infinite; export it again")
+    if not (np.abs(samples) <= MAX_SAMPLE).all():
+        raise UserError(f"{path} holds samples that are NaN or infinite, or beyond {MAX_SAMPLE:.0e}; export it again")
     mono = librosa.to_mono(samples.T)
     return librosa.resample(mono, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ, res_type="soxr_hq")
 

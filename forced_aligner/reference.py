@@ -25,6 +25,7 @@ from forced_aligner.schemas import (
     WordTime,
     write_json,
 )
+from forced_aligner.truth import true_times
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRForTokenClassification, Qwen3ASRProcessor
@@ -63,6 +64,7 @@ def make_reference(
     """
     require_device(device)
     for clip in clips:
+        clip.check()
         require_audio_file(Path(clip.audio))
     require_writable(output)
     model = checkpoint.load_model(found).to(device)
@@ -86,7 +88,7 @@ def make_reference(
                 duration_s=round(duration_s, 4),
                 latency_ms=round(latency_ms, 1),
                 alignments=words,
-                true_alignments=clip.alignments,
+                true_alignments=true_times(clip, [word.text for word in words]),
             )
         )
     languages = {clip.language for clip in clips}

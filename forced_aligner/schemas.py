@@ -44,6 +44,16 @@ class Clip(Record):
     voice: str | None = None
     words_per_minute: float | None = None
     alignments: list[WordTime] | None = None
+    problem: str | None = None  # why it cannot be aligned, where that is known before its turn
+
+    def check(self) -> None:
+        """Refuse a recording that cannot be aligned.
+
+        Raises:
+            UserError: with the reason.
+        """
+        if self.problem:
+            raise UserError(self.problem)
 
 
 class ClipManifest(Record):
@@ -334,6 +344,9 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
         raise UserError(f"cannot read {path} ({error}): {remedy}") from None
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("schema_version",):
+            found = f"is of version {first['input']!r}, which this version of the program does not read"
+            raise UserError(f"{path} {found}: use the version that wrote it, or {remedy}") from None
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(f"{path} is not a valid {path.name}: {where}: {first['msg']}; {remedy}") from None
 

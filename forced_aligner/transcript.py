@@ -49,17 +49,45 @@ def units(transcript: str, words: list[str]) -> list[Unit]:
 
 
 def _spans(transcript: str, words: list[str]) -> list[tuple[int, int]]:
-    """First character and last + 1 of each word."""
-    spans, position = [], 0
-    for word in words:
-        places = []
-        for letter in word:
-            position = transcript.find(letter, position) + 1
-            if position == 0:
-                raise UserError(f"the word {word!r} is not spelled so in the transcript: write it as it is read")
-            places.append(position)
-        spans.append((places[0] - 1, places[-1]))
+    """First character and last + 1 of each word.
+
+    nagisa, for Japanese, writes the compatible letter (NFKC) for a full-width or half-width one: where the words are
+    not found as they are, they are looked for so.
+    """
+    as_written = [(letter, place, place + 1) for place, letter in enumerate(transcript)]
+    spans, _ = _find(as_written, words)
+    if len(spans) < len(words):
+        spans, missing = _find(_compatible(transcript), words)
+        if missing is not None:
+            raise UserError(f"the word {missing!r} is not spelled so in the transcript: write it as it is read")
     return spans
+
+
+def _find(letters: list[tuple[str, int, int]], words: list[str]) -> tuple[list[tuple[int, int]], str | None]:
+    """The spans of the words that are there in order, and the first one that is not."""
+    spans: list[tuple[int, int]] = []
+    rest = iter(letters)
+    for word in words:
+        places = [next(((start, end) for letter, start, end in rest if letter == wanted), None) for wanted in word]
+        if places[0] is None or places[-1] is None:
+            return spans, word
+        spans.append((places[0][0], places[-1][1]))
+    return spans, None
+
+
+def _compatible(transcript: str) -> list[tuple[str, int, int]]:
+    """The letters of the transcript in NFKC, each with the first character and last + 1 that it was made from."""
+    starts = [place for place, letter in enumerate(transcript) if not (place and _joins(letter))]
+    return [
+        (letter, start, end)
+        for start, end in pairwise([*starts, len(transcript)])
+        for letter in unicodedata.normalize("NFKC", transcript[start:end])
+    ]
+
+
+def _joins(letter: str) -> bool:
+    """Whether NFKC may compose a character with the one before it, as it does a half-width voicing mark."""
+    return unicodedata.combining(unicodedata.normalize("NFKC", letter)[0]) != 0
 
 
 def _cut(between: str) -> int:

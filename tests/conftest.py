@@ -1,6 +1,7 @@
 """Shared fixtures: the demo aligner, its packages and its reference are made once for all tests."""
 
 import socket
+import subprocess
 
 import pytest
 
@@ -41,6 +42,38 @@ def empty_hub(tmp_path_factory, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     return cache
+
+
+@pytest.fixture
+def mount(tmp_path):
+    """Mounts an empty file system below `tmp_path`; root writes where permissions forbid it, but not beyond these."""
+    places = []
+
+    def mount_tmpfs(options):
+        place = tmp_path / f"disk-{len(places)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+        mounted = subprocess.run(command, capture_output=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.decode().strip()}")
+        places.append(place)
+        return place
+
+    yield mount_tmpfs
+    for place in places:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def small_disk(mount):
+    """A file system of 1 MB."""
+    return mount("size=1m")
+
+
+@pytest.fixture
+def read_only(mount):
+    """A file system that nobody can write."""
+    return mount("ro")
 
 
 def random_config(**changes):

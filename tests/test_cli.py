@@ -11,6 +11,9 @@ import pytest
 import soundfile
 
 ROOT = Path(__file__).parents[1]
+INFER = "run_coreml_inference.py"
+DEMO = ("--model-id", "demo")
+CLIP = ROOT / "demo/clips/clip-01.flac"
 
 
 def run(script, *arguments, cwd):
@@ -167,11 +170,26 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         ("convert-coreml.py", ["--model-id", "demo", "--package", "."], "is not a folder that --package made"),
         ("convert-coreml.py", ["--compress", "int5"], "--compress takes none, int8, int6, int4"),
         ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
-        ("compare-models.py", ["--model-id", "demo", "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
-        ("compare-models.py", ["--model-id", "demo", "--text", "one"], "--audio-file and --text go together"),
-        ("compare-models.py", ["--model-id", "demo", "--dataset", "librispeech"], "no LibriSpeech test-clean in"),
-        ("run_coreml_inference.py", ["compare", "--reference", "absent.json"], "no absent.json at absent.json"),
-        ("run_coreml_inference.py", ["infer", "--audio-file", "absent.wav", "--text", "a"], "no audio file at absent"),
+        ("compare-models.py", [*DEMO, "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
+        ("compare-models.py", [*DEMO, "--text", "one"], "--audio-file and --text go together"),
+        ("compare-models.py", [*DEMO, "--dataset", "librispeech"], "no LibriSpeech test-clean in"),
+        (INFER, ["compare", "--reference", "absent.json"], "no absent.json at absent.json"),
+        ("compare-models.py", [*DEMO, "--dataset", "librispeech", "--subset", "a"], "no subset 'a'; exp"),
+        ("compare-models.py", [*DEMO, "--subset", "dev-clean"], "need --dataset librispeech"),
+        (
+            "compare-models.py",
+            [*DEMO, "--dataset", "demo", "--output", CLIP / "a.json"],
+            "a.json (File exists): choose",
+        ),
+        (INFER, ["infer", "--audio-file", "absent.wav", "--text", "a"], "no audio file at absent"),
+        (INFER, ["infer", "--audio-file", ".", "--text", "a"], ". is a folder; expected an audio"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text-file", "a.txt"], "cannot read a.txt (No"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text-file", CLIP], "is not UTF-8); save it as"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text", "a"], "no converted model at build/for"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--model-dir", "."], "no metadata.j"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--format", "doc"], "no format 'doc'"),
+        (INFER, ["infer", "--files", ".", "--output-dir", "out"], ". holds no pair such as talk"),
+        (INFER, ["infer", "--files", "a.csv", "--output-dir", "out"], "cannot read a.csv (No such"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(here, script, arguments, message, tmp_path):

@@ -1,5 +1,6 @@
 """What a conversion leaves behind: described packages, a whole folder or none, and options that do what they say."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -231,17 +232,9 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(demo_checkpoint, tmp_pa
         convert_demo(demo_checkpoint, tmp_path / "file" / "m")
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small tmpfs here: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+def test_a_place_that_is_read_only_is_one_sentence(demo_checkpoint, read_only):
+    with pytest.raises(UserError, match=r"cannot write .*Read-only file system.*choose another folder"):
+        convert_demo(demo_checkpoint, read_only / "m")
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(demo_checkpoint, small_disk):
@@ -279,6 +272,15 @@ def damage(converted, kind):
         metadata.write_text("{")
 
 
+def test_a_package_of_another_conversion_is_refused(demo_checkpoint, converted, tmp_path):
+    convert_demo(demo_checkpoint, tmp_path / "other", precision="float16")
+    package = COMPONENTS["lm_head"].package
+    shutil.rmtree(converted / package)
+    shutil.move(tmp_path / "other" / package, converted)
+    with pytest.raises(UserError, match=r"lm_head\.mlpackage is damaged: its SHA-256 is not that of metadata\.json"):
+        Bundle.open(converted)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -287,7 +289,7 @@ def damage(converted, kind):
         ("missing package", "lacks forced_aligner_lm_head.mlpackage"),
         ("tokenizer", "tokenizer.json is missing or damaged"),
         ("no metadata", "no metadata.json at"),
-        ("newer metadata", "schema_version"),
+        ("newer metadata", "metadata.json is of version 2, which this version of the program does not read"),
         ("not JSON", "is not a valid metadata.json"),
     ],
 )

@@ -28,6 +28,10 @@ def spelled(transcript, words):
         ("你好，世界「人」。", list("你好世界人"), [("你", 0), ("好，", 1), ("世", 2), ("界", 3), ("「人」。", 4)]),
         ("well-known", ["wellknown"], [("well-known", 0)]),
         ("one\n two", ["one", "two"], [("one", 0), ("two", 1)]),
+        # as nagisa spells them: full-width digits and half-width kana in their usual width
+        ("２０２３年、ﾃﾞｰﾀ（Ａ）５㌔", ["2023", "年", "データ", "A", "5", "キロ"],
+         [("２０２３", 0), ("年、", 1), ("ﾃﾞｰﾀ", 2), ("（Ａ）", 3), ("５", 4), ("㌔", 5)]),
+        ("か\u3099く", ["がく"], [("か\u3099く", 0)]),
     ],
 )  # fmt: skip
 def test_every_word_keeps_its_spelling_and_its_place(transcript, words, expected):

@@ -1,0 +1,192 @@
+"""What users have in their folders: answered where there is an answer, else one sentence; nothing half-written."""
+
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from forced_aligner import batch, datasets, features, files
+from forced_aligner.aligner import Aligner
+from forced_aligner.backends import MilBackend
+from forced_aligner.bundle import writing
+from forced_aligner.errors import UserError
+from forced_aligner.formats import FORMATS, CueOptions
+from forced_aligner.schemas import BundleMetadata, Clip, Reference, TimedFile, read_json
+
+RATE_HZ = 16_000
+
+
+@pytest.fixture(scope="module")
+def aligner(demo_bundle):
+    return Aligner(demo_bundle, MilBackend(demo_bundle))
+
+
+def noise(samples, channels=1):
+    return 0.1 * np.random.default_rng(0).standard_normal((samples, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz"),
+    [
+        (noise(160), RATE_HZ),  # 0.01 s
+        (noise(1), RATE_HZ),
+        (noise(96_000, channels=8), 192_000),
+        (noise(RATE_HZ) * 1e9, RATE_HZ),  # integers saved as floats
+    ],
+)
+def test_odd_audio_is_answered_in_every_format(aligner, tmp_path, samples, rate_hz):
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, samples, rate_hz, subtype="FLOAT")
+    file, _, _ = batch.align_file(aligner, Clip(audio=str(path), transcript="one two"), 0.0)
+    assert [word.word for word in file.timed] == ["one", "two"]
+    assert all(np.isfinite([word.start_time_ms, word.end_time_ms, word.confidence]).all() for word in file.timed)
+    for form in FORMATS.values():
+        assert form.write(file, CueOptions())
+
+
+@pytest.mark.parametrize("value", [1e11, 1e25, -3e38])
+def test_samples_that_would_overflow_are_refused(tmp_path, value):
+    soundfile.write(tmp_path / "loud.wav", noise(1000) * value, RATE_HZ, subtype="FLOAT")
+    with pytest.raises(UserError, match=r"loud\.wav holds samples that are NaN or infinite, or beyond 1e\+10"):
+        features.load_audio(tmp_path / "loud.wav")
+
+
+def test_a_header_that_promises_terabytes_is_refused(tmp_path):
+    path = tmp_path / "talk.mp3"
+    soundfile.write(path, noise(RATE_HZ), RATE_HZ)
+    content = bytearray(path.read_bytes())
+    tag = max(content.find(b"Xing"), content.find(b"Info"))
+    content[tag + 8 : tag + 12] = struct.pack(">I", 2**32 - 1)  # number of frames
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"talk\.mp3 does not fit into memory, or its header is damaged"):
+        features.load_audio(path)
+
+
+def test_a_folder_run_lists_every_bad_recording_and_does_the_rest(aligner, demo_clips, tmp_path):
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    for name in ("good", "latin", "silent", "gone"):
+        shutil.copy(demo_clips[1].audio, folder / f"{name}.flac")
+        (folder / f"{name}.txt").write_text(demo_clips[1].transcript)
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    (folder / "silent.txt").write_text("")
+    clips = [*datasets.paired_clips(folder, None), Clip(audio=demo_clips[0].audio, transcript="one", language="tlh")]
+    (folder / "gone.flac").unlink()
+    output = batch.Output(tmp_path / "out", ["json"], CueOptions())
+    reasons = {Path(failure.split(": ")[0]).name: failure for failure in batch.align_all(aligner, clips, output)}
+    assert "no audio file at" in reasons.pop("gone.flac")
+    assert "latin.txt (byte 3 is not UTF-8); save it as UTF-8" in reasons.pop("latin.flac")
+    assert "the transcript '' has no words to align" in reasons.pop("silent.flac")
+    assert "language 'tlh' is not served; expected one of Cantonese" in reasons.pop("clip-01.flac")
+    assert reasons == {}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
+
+
+def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_clips, tmp_path):
+    """Killed after its first file: what is there is whole, and the next run does the rest."""
+    names = [f"talk-{number}" for number in range(6)]
+    clips = [demo_clips[1].model_copy(update={"audio": str(tmp_path / f"{name}.flac")}) for name in names]
+    for clip in clips:
+        shutil.copy(demo_clips[1].audio, clip.audio)
+    out = tmp_path / "out"
+    options = batch.Output(out, ["json"], CueOptions(), skip_existing=True)
+    aligner.align(features.load_audio(Path(clips[0].audio)), "one")  # loads the packages
+    if (child := os.fork()) == 0:
+        torch.set_num_threads(1)  # the threads of the parent are not there
+        batch.align_all(aligner, clips, options)
+        os._exit(0)
+    while os.waitpid(child, os.WNOHANG) == (0, 0) and not any(out.glob("*.json")):
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, "it ended before it could be killed"
+    done = {path: path.read_bytes() for path in out.glob("*.json")}
+    assert 0 < len(done) < len(names)
+    for path in done:
+        assert len(read_json(TimedFile, path, "").timed) == 3
+    assert batch.align_all(aligner, clips, options) == []
+    assert sorted(path.stem for path in out.glob("*.json")) == sorted(names)
+    assert all(path.read_bytes() == content for path, content in done.items())
+
+
+def test_a_kill_while_a_file_is_written_leaves_the_old_one(tmp_path):
+    code = (
+        "import os, pathlib, signal; from forced_aligner.files import write_whole\n"
+        "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"write_whole(pathlib.Path({str(tmp_path / 'talk.json')!r}), 'new')"
+    )
+    (tmp_path / "talk.json").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "talk.json").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2  # the new one has a name that nobody reads
+    assert list(tmp_path.glob("*.json")) == [tmp_path / "talk.json"]
+
+
+def test_a_full_disk_is_a_failure_and_leaves_nothing(aligner, demo_clips, small_disk):
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+        while True:
+            filler.write(bytes(4096))
+    (failure,) = batch.align_all(aligner, demo_clips[1:2], batch.Output(small_disk, ["json"], CueOptions()))
+    assert "cannot write" in failure
+    assert "No space left on device" in failure
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(aligner, demo_clips, read_only):
+    (failure,) = batch.align_all(aligner, demo_clips[1:2], batch.Output(read_only / "out", ["json"], CueOptions()))
+    assert "Read-only file system" in failure
+    for attempt in (
+        lambda: files.require_writable(read_only / "reference.json"),
+        lambda: files.write_whole(read_only / "parity.json", "{}"),
+        lambda: writing(read_only / "m", replace=False).__enter__(),
+    ):
+        with pytest.raises(UserError, match=r"cannot write .*Read-only file system") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("record", [Reference, BundleMetadata])
+def test_a_file_of_a_newer_version_says_so(record, tmp_path):
+    (tmp_path / "file.json").write_text('{"schema_version": 2, "something": "new"}')
+    with pytest.raises(UserError, match=r"file\.json is of version 2, which this version of the program does not read"):
+        read_json(record, tmp_path / "file.json", "make it again")
+
+
+def test_a_folder_in_place_of_a_json_file_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*Is a directory.*make it again"):
+        read_json(Reference, tmp_path, "make it again")
+
+
+def test_a_transcript_of_hours_fits_into_a_csv_manifest(tmp_path):
+    words = "word " * 100_000
+    (tmp_path / "m.csv").write_text(f"audio,text\na.wav,{words}\n")
+    (clip,) = datasets.manifest_clips(tmp_path / "m.csv", None)
+    assert clip.transcript.split() == words.split()
+
+
+def test_a_csv_manifest_that_cannot_be_read_names_its_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "MAX_FIELD_CHARS", 10)
+    (tmp_path / "m.csv").write_text("audio,text\na.wav,one two three\n")
+    with pytest.raises(UserError, match=r"m\.csv line \d is not CSV \(field larger than field limit"):
+        datasets.manifest_clips(tmp_path / "m.csv", None)
+
+
+def test_json_of_a_bad_recording_is_not_left_from_an_earlier_run(aligner, demo_clips, tmp_path):
+    """A recording that fails now does not pass for one that was done: what an earlier run wrote stays as it was."""
+    (tmp_path / "talk.wav").write_bytes(b"no audio")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/talk.json").write_text(json.dumps({"old": True}))
+    clip = Clip(audio=str(tmp_path / "talk.wav"), transcript="one")
+    (failure,) = batch.align_all(aligner, [clip], batch.Output(tmp_path / "out", ["json"], CueOptions()))
+    assert "cannot decode" in failure
+    assert json.loads((tmp_path / "out/talk.json").read_text()) == {"old": True}
