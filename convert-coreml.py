@@ -27,14 +27,14 @@ def convert(
         str | None,
         typer.Option(
             help="Comma-separated token counts, multiples of 64. "
-            "[default: 64,128,192,256,320,448,704,1024,1536,2048; iOS17: 1024]"
+            "[default: 64,128,192,256,320,384,448,576,704,832,1024,1280,1536,2048; iOS17: 1024]"
         ),
     ] = None,
     audio_frames: Annotated[
         str | None,
         typer.Option(
             help="Comma-separated counts of 80 ms frames in one call of the audio transformer. "
-            "[default: 52,91,143,208; iOS17: 208]"
+            "[default: 52,78,117,156,208; iOS17: 208]"
         ),
     ] = None,
     precision: Annotated[

@@ -30,7 +30,9 @@ from forced_aligner import console
 WORDS_PER_S = 2.5
 TOKENS_PER_WORD = 4.5
 WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, each a token of the demo's tokenizer
-LENGTHS = "64,128,192,256,320,448,704,1024,1536,2048,3072,7680"  # the default, and what 120 s and 300 s need
+LENGTHS = (
+    "64,128,192,256,320,384,448,576,704,832,1024,1280,1536,2048,3072,7680"  # the default, and what 120 s and 300 s need
+)
 MAX_TOKENS = 7680  # 400 s with 550 words; PyTorch's attention takes 11 GB there
 LONG_S = 60.0  # beyond it each side has one turn
 SCALED_S = 60.0  # the clip whose time scales the curves of the picture

@@ -30,9 +30,9 @@ Target = Literal["iOS17", "iOS18"]
 # By benchmarks/work.py, for LibriSpeech's durations. iOS 17 has no multifunction packages, so one size.
 DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
     "iOS17": (1024,),
-    "iOS18": (64, 128, 192, 256, 320, 448, 704, 1024, 1536, 2048),
+    "iOS18": (64, 128, 192, 256, 320, 384, 448, 576, 704, 832, 1024, 1280, 1536, 2048),
 }
-DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 91, 143, 208)}
+DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 78, 117, 156, 208)}
 PROJECT = "qwen3-forcedaligner-coreml"
 AUTHOR = f"Qwen team; converted by {PROJECT}"
 LICENSE = "Apache-2.0"
