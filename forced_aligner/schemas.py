@@ -296,6 +296,7 @@ class BundleMetadata(Record):
     dimensions: Dimensions
     token_ids: TokenIds
     timestamp_segment_ms: float
+    longest_clip_s: float | None = None  # that the checkpoint was trained on, where its config says so
     audio_frames: int
     decoder_lengths: list[int]
     precision: Literal["mixed", "float16", "float32"]
@@ -307,6 +308,11 @@ class BundleMetadata(Record):
     components: dict[str, ComponentRecord]
     processor_files: dict[str, str]  # SHA-256 by file name
     tool_versions: dict[str, str]
+
+    @property
+    def head_end_s(self) -> float:
+        """Where the head's classes end: 400 s."""
+        return self.dimensions.num_classes * self.timestamp_segment_ms / 1000
 
 
 RecordT = TypeVar("RecordT", bound=Record)
