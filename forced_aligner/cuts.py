@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 LIKELY = 0.5  # confidence from which a word in order counts as found
 SURE = 0.8  # the same where no later word bears witness
 NEIGHBOURS = 2  # words found in a row on each side of a cut
+EVIDENCE = 6  # by how many the words found outnumber the others inside, so that it is no chance
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,16 @@ class Findings:
     @property
     def inside(self) -> int:
         """How many words lie inside: the prefix in which the words that were found outnumber the others the most."""
-        balance = np.concatenate([[0], np.cumsum(np.where(self.found, 1, -1))])
-        return int(balance.argmax())
+        return int(self._balance.argmax())
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether so many words were found inside that it is no chance."""
+        return bool(self._balance.max() >= EVIDENCE)
+
+    @property
+    def _balance(self) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(np.where(self.found, 1, -1))])
 
 
 def findings(bins: NDArray[np.int64], confidences: NDArray[np.float64], length: int) -> Findings:
@@ -121,14 +130,15 @@ def _witnessed(piece: Findings, last: int) -> bool:
     return bool(piece.found[tail].all() and piece.confidences[tail].min() >= SURE)
 
 
-def agree(piece: Findings, cut: Cut, following: Findings, tolerance: int) -> bool:
-    """Whether the next piece puts its first words where this one, which holds some of them too, has put them."""
-    shared = [
+def shared(piece: Findings, cut: Cut, following: Findings, tolerance: int) -> int | None:
+    """How many words after the cut both pieces have found, in the same place; None where they do not agree."""
+    both = [
         (index, index - cut.words)
         for index in range(cut.words, min(cut.words + NEIGHBOURS, piece.inside))
         if piece.found[index] and index - cut.words < len(following.bins)
     ]
-    return all(
+    same = [
         following.found[new] and abs(following.bins[new] + cut.at - piece.bins[old]).max() <= tolerance
-        for old, new in shared
-    )
+        for old, new in both
+    ]
+    return len(both) if all(same) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ LEAST_PER_S = 2.0  # words a second given to a piece at least, if so many are le
 MARGIN_S = 1.0  # at a piece's end, where a word may be cut off: one convolution chunk
 TOLERANCE_S = 0.16  # by which two pieces may differ over a word: two time bins
 MIN_PIECE_S = 4.0
+SHORTEST_S = 8.0  # down to which a piece is halved that gives no good cut: one window of the audio transformer
 MAX_TRIES = 3  # cuts of one piece
 
 Progress = Callable[[str], None]
@@ -71,12 +72,19 @@ class _Piece:
         first: the first of its words.
         logits: (1, 2 * words given, classes).
         findings: what the head says of them.
+        anchored: whether the piece before agrees on its first words.
     """
 
     start: int
     first: int
     logits: NDArray[np.float32]
     findings: cuts.Findings
+    anchored: bool = False
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether its words are in it, by themselves or by the witness of the piece before."""
+        return self.anchored or self.findings.has_evidence
 
     @property
     def given(self) -> int:
@@ -101,6 +109,7 @@ class _Recording:
         self.clock = Clock()
         self.bin_samples = round(self.segment_ms * features.SAMPLE_RATE_HZ / 1000)
         self.length = -(-samples.size // self.bin_samples)
+        self.margin = self._bins(MARGIN_S)
         self.piece_length = self._bins(self._piece_s(longest_s))
         piece_tokens = aligner.audio_tokens(self.piece_length * self.bin_samples)
         positions.choose_length(piece_tokens + int(self.tokens.max()), aligner.decoder_lengths)
@@ -134,9 +143,9 @@ class _Recording:
         cuts_s = [self._seconds(cut) for cut in self.cuts]
         return Alignment(self.times, self.confidences, duration_s, self.clock.laps, cuts_s, self.doubts)
 
-    def _read(self, start: int, first: int, *, all_left: bool = False) -> _Piece:
+    def _read(self, start: int, first: int, *, length: int | None = None, all_left: bool = False) -> _Piece:
         """Run the model on the piece from `start`, with more words from `first` on than it holds, or all that fit."""
-        length = min(self.piece_length, self.length - start)
+        length = min(length or self.piece_length, self.length - start)
         samples = self.samples[start * self.bin_samples : (start + length) * self.bin_samples]
         room = max(self.aligner.decoder_lengths) - self.aligner.audio_tokens(samples.size)
         fitting = int(np.searchsorted(self.tokens[first:].cumsum(), room, side="right"))
@@ -152,28 +161,43 @@ class _Recording:
     def _advance(self, piece: _Piece) -> _Piece | None:
         """Keep what is sure of a piece, and read the next one; None where all words are kept."""
         has_all, is_last = piece.first + piece.given == len(self.words), piece.end == self.length
-        margin = self._bins(MARGIN_S)
-        if has_all and (is_last or cuts.all_found(piece.findings, margin)):
-            self._finish(piece)
-            return None
-        if found := cuts.cuts(piece.findings, margin):
-            return self._cut(piece, found[:MAX_TRIES])
+        heard_most = piece.findings.inside > piece.given / 2
+        all_inside = piece.is_heard and cuts.all_found(piece.findings, self.margin)
+        if has_all and (all_inside or (is_last and heard_most)):
+            return self._finish(piece)
+        if (following := self._cut(piece)) is not None:
+            return following
         self.unheard = self.unheard or piece
-        if is_last:
-            raise self._lost(self.unheard)
-        return self._read(piece.start + self.piece_length // 2, piece.first)
+        if not is_last:
+            return self._read(piece.start + piece.findings.length // 2, piece.first)
+        if has_all:
+            return self._finish(piece)
+        raise self._lost(self.unheard)
 
-    def _cut(self, piece: _Piece, found: list[cuts.Cut]) -> _Piece:
-        """Cut at the first place that the next piece agrees with; where none is, at the best, and say so."""
-        tried = []
-        for cut in found:
-            following = self._read(piece.start + cut.at, piece.first + cut.words)
-            tried.append(following)
-            if cuts.agree(piece.findings, cut, following.findings, self._bins(TOLERANCE_S)):
+    def _cut(self, piece: _Piece) -> _Piece | None:
+        """Cut where the next piece agrees, in this piece or in one of half its length, and so on down to 8 s.
+
+        Where none agrees, but the piece before did, take the best cut, and say so. None where there is no cut.
+        """
+        tried: list[tuple[_Piece, _Piece]] = []
+        while True:
+            for cut in cuts.cuts(piece.findings, self.margin)[:MAX_TRIES] if piece.is_heard else []:
+                following = self._read(piece.start + cut.at, piece.first + cut.words, length=piece.findings.length)
+                if (shared := cuts.shared(piece.findings, cut, following.findings, self._bins(TOLERANCE_S))) is not None:
+                    return self._keep_before(piece, replace(following, anchored=shared > 0))
+                tried.append((piece, following))
+            half = piece.findings.length // 2
+            if half < self._bins(SHORTEST_S):
                 break
-        else:
-            following = tried[0]
-            self.doubts.append(f"the pieces around the cut at {self._seconds(following.start):.1f} s do not agree")
+            piece = replace(self._read(piece.start, piece.first, length=half), anchored=piece.anchored)
+        if not tried or not piece.anchored:
+            return None
+        piece, following = tried[0]
+        self.doubts.append(f"the pieces around the cut at {self._seconds(following.start):.1f} s do not agree")
+        return self._keep_before(piece, following)
+
+    def _keep_before(self, piece: _Piece, following: _Piece) -> _Piece:
+        """Keep the words of a piece before the following one."""
         self._keep(piece, following.first - piece.first, following.start)
         self.cuts.append(following.start)
         self.unheard = None
