@@ -24,6 +24,12 @@ def log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def log_progress(message: str) -> None:
+    """The same where a person watches: silent when stderr is no terminal."""
+    if sys.stderr.isatty():
+        log(message)
+
+
 def quiet_libraries() -> None:
     """Silence library chatter; must run before torch, transformers and coremltools are imported.
 

@@ -23,9 +23,11 @@ SURPLUS = 2.0  # words given to a piece, against what the rest of the recording 
 LEAST_PER_S = 2.0  # words a second given to a piece at least, if so many are left
 MARGIN_S = 1.0  # at a piece's end, where a word may be cut off: one convolution chunk
 TOLERANCE_S = 0.16  # by which two pieces may differ over a word: two time bins
+SHOWN_WORDS = 5  # of the transcript, in an error
 MIN_PIECE_S = 4.0
 SHORTEST_S = 8.0  # down to which a piece is halved that gives no good cut: one window of the audio transformer
 MAX_TRIES = 3  # cuts of one piece
+STEPS = 4  # in which a piece's length is passed over where none of the words is heard, as in music
 
 Progress = Callable[[str], None]
 
@@ -164,14 +166,16 @@ class _Recording:
         heard_most = piece.findings.inside > piece.given / 2
         all_inside = piece.is_heard and cuts.all_found(piece.findings, self.margin)
         if has_all and (all_inside or (is_last and heard_most)):
-            return self._finish(piece)
+            self._finish(piece)
+            return None
         if (following := self._cut(piece)) is not None:
             return following
         self.unheard = self.unheard or piece
         if not is_last:
-            return self._read(piece.start + piece.findings.length // 2, piece.first)
+            return self._read(piece.start + piece.findings.length // STEPS, piece.first)
         if has_all:
-            return self._finish(piece)
+            self._finish(piece)
+            return None
         raise self._lost(self.unheard)
 
     def _cut(self, piece: _Piece) -> _Piece | None:
@@ -181,9 +185,11 @@ class _Recording:
         """
         tried: list[tuple[_Piece, _Piece]] = []
         while True:
-            for cut in cuts.cuts(piece.findings, self.margin)[:MAX_TRIES] if piece.is_heard else []:
+            found = cuts.cuts(piece.findings, self.margin) if piece.is_heard else []
+            for cut in found[:MAX_TRIES]:
                 following = self._read(piece.start + cut.at, piece.first + cut.words, length=piece.findings.length)
-                if (shared := cuts.shared(piece.findings, cut, following.findings, self._bins(TOLERANCE_S))) is not None:
+                shared = cuts.shared(piece.findings, cut, following.findings, self._bins(TOLERANCE_S))
+                if shared is not None:
                     return self._keep_before(piece, replace(following, anchored=shared > 0))
                 tried.append((piece, following))
             half = piece.findings.length // 2
@@ -230,7 +236,9 @@ class _Recording:
         ]
 
     def _lost(self, piece: _Piece) -> UserError:
+        text = " ".join(self.words[piece.first : piece.first + SHOWN_WORDS])
         return UserError(
-            f"the words from number {piece.first + 1} of {len(self.words)} on ({' '.join(self.words[piece.first:][:5])}) "
-            f"were not found after {self._seconds(piece.start):.1f} s: does the transcript belong to the recording?"
+            f"the transcript was lost at {self._seconds(piece.start):.1f} s: from word {piece.first + 1} of "
+            f"{len(self.words)} on ({text} ...) it is not found in the rest of the audio, and it is too long for what "
+            f"is left at the end; does it belong to the recording, and is nothing missing there?"
         )
