@@ -44,6 +44,11 @@ def join(clips: list[Clip], pauses_s: list[float], rng: np.random.Generator) -> 
     )
 
 
+def pauses(count: int, rng: np.random.Generator) -> list[float]:
+    """Pauses in seconds: mostly short, some long."""
+    return [min(float(pause_s), LONGEST_PAUSE_S) for pause_s in rng.exponential(MEAN_PAUSE_S, count)]
+
+
 def long_recording(duration_s: float, seed: int) -> Recording:
     """A recording of at least `duration_s`, with another voice every three minutes."""
     maker, rng = ClipMaker(seed), np.random.default_rng((seed, 2))
@@ -55,6 +60,6 @@ def long_recording(duration_s: float, seed: int) -> Recording:
             voice, speed = UNSEEN_VOICES[int(rng.integers(len(UNSEEN_VOICES)))], int(rng.integers(*WORDS_PER_MINUTE))
             speaker_end_s += SPEAKER_S
         clips.append(maker.clip(Recipe(int(rng.integers(*WORDS)), speed, COMMAS), voice))
-        pauses_s.append(min(float(rng.exponential(MEAN_PAUSE_S)), LONGEST_PAUSE_S))
+        pauses_s += pauses(1, rng)
         at_s += clips[-1].duration_s + pauses_s[-1]
     return join(clips, pauses_s, rng)
