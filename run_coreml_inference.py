@@ -39,6 +39,10 @@ def infer(
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = 0.0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a PNG of each recording as well.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
+    piece_s: Annotated[
+        float | None,
+        typer.Option(min=4, help="Longest piece of a long recording. [default: what the model takes]"),
+    ] = None,
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
@@ -60,11 +64,11 @@ def infer(
     bundle = Bundle.open(model_dir)
     aligner = Aligner(bundle, make_backend(backend, bundle, device))
     if output_dir is not None:
-        output = batch.Output(output_dir, names, cues, min_confidence, plot, skip_existing)
+        output = batch.Output(output_dir, names, cues, min_confidence, plot, skip_existing, piece_s)
         if failures := batch.align_all(aligner, clips, output):
             raise UserError(f"{len(failures)} of {len(clips)} recordings failed: " + "; ".join(failures))
         return
-    file, alignment, _ = batch.align_file(aligner, clips[0], min_confidence)
+    file, alignment, _ = batch.align_file(aligner, clips[0], min_confidence, piece_s)
     typer.echo(FORMATS[names[0]].write(file, cues), nl=False)
     if verbose:
         console.log(stage_line(alignment))

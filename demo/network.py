@@ -28,6 +28,7 @@ TIMESTAMP_CLASSES = 5000
 CHUNK_FRAMES = 100  # mel frames of 10 ms that the convolutions see at once
 CHUNK_EMBEDDINGS = 13  # audio embeddings a chunk gives
 WINDOW_EMBEDDINGS = 104  # audio embeddings that attend to each other: 8 chunks, 8 s
+LONGEST_CLIP_S = 30.0  # trained on; the config says so, for those who cut longer recordings
 FUSED_ATTENTION_FROM = 600  # positions; below, plain matrix products are faster on a CPU
 
 PAD, AUDIO_START, AUDIO_END, AUDIO_PAD, TIMESTAMP = range(256, 261)
@@ -86,6 +87,7 @@ def make_config(sizes: Dimensions) -> Qwen3ASRConfig:
         pad_token_id=PAD,
         eos_token_id=PAD,
         num_labels=TIMESTAMP_CLASSES,
+        longest_clip_s=LONGEST_CLIP_S,
     )
 
 

@@ -21,13 +21,13 @@ from transformers import Qwen3ASRForTokenClassification
 
 from demo.batches import BatchMaker
 from demo.corpus import PHONEME_CLASSES, load_corpus, make_corpus
-from demo.network import Dimensions, make_config, save_model
+from demo.network import LONGEST_CLIP_S, Dimensions, make_config, save_model
 from demo.objective import Weights, losses
 from demo.optimizer import Average, Muon, split_parameters
 
 DEMO = Path(__file__).parent
 SHORTEST_S = 0.5
-LONGEST_S = ((0, 3.0), (800, 4.0), (1600, 9.0), (2400, 30.0))  # (step, seconds): short clips first
+LONGEST_S = ((0, 3.0), (800, 4.0), (1600, 9.0), (2400, LONGEST_CLIP_S))  # (step, seconds): short clips first
 WARMUP_STEPS = 100
 MATRIX_LR, OTHER_LR = 0.02, 3e-3
 CLIP_NORM = 1.0

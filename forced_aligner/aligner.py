@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner import features, positions
+from forced_aligner import confidence, features, positions
 from forced_aligner.backends import Backend
 from forced_aligner.bundle import Bundle
 from forced_aligner.checkpoint import load_processor
@@ -31,12 +31,17 @@ Mask = Callable[[int, int, int], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Alignment:
-    """Word times of one clip with their confidences (see `confidences`), and how long each stage took."""
+    """Word times of one clip with their confidences (see `confidence.confidences`), and how long each stage took.
+
+    `cuts_s` says where a long recording was cut into pieces, `doubts` what is to be looked at there.
+    """
 
     words: list[WordTime]
     confidences: list[float]
     duration_s: float
     stage_ms: dict[str, float] = field(default_factory=dict)
+    cuts_s: list[float] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def latency_ms(self) -> float:
@@ -111,12 +116,15 @@ class Aligner:
             UserError: no words, a language that is not served, audio beyond the head's end, or a prompt longer than
                 every converted decoder.
         """
-        words = split_words(self.processor, transcript, language)
+        return self.align_words(samples, split_words(self.processor, transcript, language))
+
+    def align_words(self, samples: NDArray[np.float32], words: list[str]) -> Alignment:
+        """The same for a transcript that is split already."""
         clock = Clock()
         logits = self.timestamp_logits(samples, words, clock)
-        times = self._word_times(logits, words)
+        times = self.word_times(logits, words)
         clock.lap("head")
-        sure = confidences(logits, times, self.metadata.timestamp_segment_ms)
+        sure = confidence.confidences(logits, confidence.bins_of(times, self.metadata.timestamp_segment_ms))
         return Alignment(times, sure, samples.size / features.SAMPLE_RATE_HZ, clock.laps)
 
     def timestamp_logits(
@@ -131,7 +139,7 @@ class Aligner:
         clock = clock or Clock()
         mel = features.log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
         input_ids = self._prompt(words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
-        length = positions.choose_length(input_ids.size, sorted(self._decoders))
+        length = positions.choose_length(input_ids.size, self.decoder_lengths)
         groups = self._groups(int((input_ids == self.metadata.token_ids.audio_pad).sum()))
         clock.lap("mel")
         self._load(length, groups)
@@ -145,6 +153,20 @@ class Aligner:
         clock.lap("decoder")
         marks = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
         return self._predict("lm_head", hidden_states=decoded[:, marks])
+
+    @property
+    def decoder_lengths(self) -> list[int]:
+        """The prompt lengths that were converted, shortest first."""
+        return sorted(self._decoders)
+
+    def audio_tokens(self, samples: int) -> int:
+        """Prompt tokens of so many samples of 16 kHz audio: its frames, and a mark on each side."""
+        frames = max(samples, features.MIN_SAMPLES) // features.HOP_SAMPLES
+        return self.metadata.dimensions.audio_tokens(frames) + 2
+
+    def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
+        """(words,) prompt tokens of each word with its two `<timestamp>`."""
+        return np.array([len(ids) + 2 for ids in self.processor.tokenizer(words, add_special_tokens=False).input_ids])
 
     def _groups(self, tokens: int) -> list[tuple[slice, int]]:
         """Groups of whole attention windows of the audio tokens, each with the frames of the call that takes it."""
@@ -208,8 +230,8 @@ class Aligner:
             position_sin=sin,
         )
 
-    def _word_times(self, logits: NDArray[np.float32], words: list[str]) -> list[WordTime]:
-        """Classes to times and monotonic repair, by the processor; it sees the timestamp rows only."""
+    def word_times(self, logits: NDArray[np.float32], words: list[str]) -> list[WordTime]:
+        """(1, 2 * words, classes) to times and monotonic repair, by the processor; it sees the timestamp rows only."""
         import torch
 
         timestamp = self.metadata.token_ids.timestamp
@@ -228,25 +250,6 @@ def _by_size(bundle: Bundle, component: str) -> dict[int, str]:
     return {size: name for name, size in bundle.record(component).functions.items() if size is not None}
 
 
-def confidences(logits: NDArray[np.float32], words: list[WordTime], segment_ms: float) -> list[float]:
-    """How sure the head is of each word, 0 to 1.
-
-    For a boundary it is the probability of the chosen time bin and its two neighbours; a word has the lower one of
-    its start and its end. A time that the monotonic repair has moved gets the probability of where it was moved to.
-
-    Args:
-        logits: (1, 2 * words, classes).
-        words: the times that were chosen.
-        segment_ms: milliseconds of one bin.
-    """
-    scores = logits[0] - logits[0].max(-1, keepdims=True)
-    probabilities = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    times_ms = [time_ms for word in words for time_ms in (word.start_time_ms, word.end_time_ms)]
-    bins = (np.round(np.array(times_ms) / segment_ms)).astype(int)
-    near = [float(row[max(0, chosen - 1) : chosen + 2].sum()) for row, chosen in zip(probabilities, bins, strict=True)]
-    return [min(start, end) for start, end in zip(near[::2], near[1::2], strict=True)]
-
-
 def word_time(item: dict[str, Any]) -> WordTime:
     """A word as the processor returns it (seconds) -> a record (milliseconds)."""
     return WordTime(
@@ -257,7 +260,7 @@ def word_time(item: dict[str, Any]) -> WordTime:
 
 
 class Clock:
-    """Wall time between laps, in ms."""
+    """Wall time between laps, in ms; a stage that comes again adds to its time."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
@@ -265,5 +268,5 @@ class Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps[stage] = (now - self._last) * 1000
+        self.laps[stage] = self.laps.get(stage, 0.0) + (now - self._last) * 1000
         self._last = now

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner import features, transcript
+from forced_aligner import features, long_audio, transcript
 from forced_aligner.aligner import Aligner, Alignment
-from forced_aligner.console import log, tracked
+from forced_aligner.console import log, log_progress, tracked
 from forced_aligner.errors import UserError
 from forced_aligner.files import write_whole
 from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_length
@@ -31,6 +31,7 @@ class Output:
     min_confidence: float = 0.0
     plot: bool = False
     skip_existing: bool = False
+    piece_s: float | None = None
 
     def targets(self, clip: Clip) -> dict[str, Path]:
         """The file of each format, and of the picture if one is drawn, for one recording."""
@@ -39,15 +40,19 @@ class Output:
         return {name: self.folder / f"{stem}{suffix}" for name, suffix in suffixes.items()}
 
 
-def align_file(aligner: Aligner, clip: Clip, min_confidence: float) -> tuple[TimedFile, Alignment, NDArray[np.float32]]:
+def align_file(
+    aligner: Aligner, clip: Clip, min_confidence: float, piece_s: float | None = None
+) -> tuple[TimedFile, Alignment, NDArray[np.float32]]:
     """Align one recording: its words as they were written, the bare alignment, and (samples,) of 16 kHz audio.
+
+    `piece_s` is the longest piece into which a long recording is cut; see `long_audio.align`.
 
     Raises:
         UserError: the recording or its transcript cannot be used.
     """
     clip.check()
     samples = features.load_audio(Path(clip.audio))
-    alignment = aligner.align(samples, clip.transcript, clip.language)
+    alignment = long_audio.align(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
     file = TimedFile(
         audio=clip.audio,
         language=clip.language,
@@ -81,7 +86,7 @@ def _written_words(text: str, alignment: Alignment, min_confidence: float) -> li
 
 
 def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
-    found = []
+    found = [*alignment.doubts]
     if float(np.abs(samples).max()) < SILENCE_PEAK:
         found.append("the audio is silent; the times mean nothing")
     elif float(np.mean(alignment.confidences)) < WEAK_CLIP_CONFIDENCE:
@@ -110,7 +115,7 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
 
 
 def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict[str, Path]) -> str:
-    file, alignment, samples = align_file(aligner, clip, output.min_confidence)
+    file, alignment, samples = align_file(aligner, clip, output.min_confidence, output.piece_s)
     for name in output.formats:
         write_whole(targets[name], FORMATS[name].write(file, output.cues))
     if output.plot:
@@ -121,6 +126,7 @@ def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict
     lengthened = without_length(file) if any(FORMATS[name].needs_length for name in output.formats) else 0
     weak = sum(word.weak for word in file.words)
     notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
+    notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
     notes += [f"{weak} weak"] if weak else []
     notes += [f"{lengthened} lengthened to {MIN_WORD_MS:.0f} ms"] if lengthened else []
     return ", ".join(notes)

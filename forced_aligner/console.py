@@ -28,6 +28,12 @@ def log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def log_progress(message: str) -> None:
+    """The same as `log` where a person watches: silent when stderr is no terminal."""
+    if sys.stderr.isatty():
+        log(message)
+
+
 def tracked(files: Sequence[T]) -> Iterator[T]:
     """Yield `files`; meanwhile stderr, where it is a terminal, ends in a bar with the rate and the remaining time."""
     if len(files) < 2 or not sys.stderr.isatty():

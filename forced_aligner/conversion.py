@@ -107,6 +107,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         dimensions=dimensions,
         token_ids=checkpoint.token_ids(processor, config),
         timestamp_segment_ms=processor.timestamp_segment_time,
+        longest_clip_s=getattr(config, "longest_clip_s", None),
         audio_frames=sorted(set(options.audio_frames)),
         decoder_lengths=sorted(set(options.decoder_lengths)),
         precision=options.precision,

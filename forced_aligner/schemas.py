@@ -308,6 +308,7 @@ class BundleMetadata(Record):
     dimensions: Dimensions
     token_ids: TokenIds
     timestamp_segment_ms: float
+    longest_clip_s: float | None = None  # that the checkpoint was trained on, where its config says so
     audio_frames: list[int]
     decoder_lengths: list[int]
     precision: Literal["mixed", "float16", "float32"]
@@ -324,6 +325,11 @@ class BundleMetadata(Record):
     def package_sha256(self) -> dict[str, str]:
         """The digest of each package, by component: what tells one conversion from another."""
         return {key: record.sha256 for key, record in self.components.items()}
+
+    @property
+    def head_end_s(self) -> float:
+        """Where the head's classes end: 400 s."""
+        return self.dimensions.num_classes * self.timestamp_segment_ms / 1000
 
 
 RecordT = TypeVar("RecordT", bound=Record)

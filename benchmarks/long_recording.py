@@ -1,0 +1,171 @@
+"""Whether a long recording is aligned as well at its end as at its start, and as well at the cuts as between them.
+
+A synthetic recording with true word times, aligned piece by piece through the MIL runtime, against the same speech
+aligned by itself: each utterance, and whole utterances up to the longest clip of the model with the words that are in
+them, which is what the pieces would be if somebody who knows the truth had cut them.
+
+uv run benchmarks/long_recording.py --minutes 30
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from forced_aligner import console
+
+app = typer.Typer(add_completion=False)
+SEED = 3000
+STRETCH_S = 180.0
+NEAR_S = 1.5  # from a cut
+FAR_OFF_MS = 160.0
+LONGEST_PAUSES_S = 4.0  # room for the pauses between the clips of a group
+RESULTS = Path(__file__).parent / "results/long_recording.json"
+
+
+@app.command()
+def main(
+    minutes: Annotated[float, typer.Option(min=1, help="Length of the recording.")] = 30.0,
+    piece_s: Annotated[float | None, typer.Option(help="As infer takes it. [default: what the model takes]")] = None,
+    report: Annotated[Path, typer.Option(help="Where the figures go.")] = RESULTS,
+) -> None:
+    """Measure, print tables and write JSON."""
+    from demo.recordings import long_recording
+    from forced_aligner import checkpoint, conversion, long_audio
+    from forced_aligner.aligner import Aligner
+    from forced_aligner.backends import MilBackend
+    from forced_aligner.bundle import Bundle
+    from individual_components import DEFAULT_COMPONENTS
+
+    recording = long_recording(minutes * 60, SEED)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "m"
+        conversion.convert(checkpoint.resolve("demo"), folder, conversion.Options(DEFAULT_COMPONENTS))
+        bundle = Bundle.open(folder)
+        aligner = Aligner(bundle, MilBackend(bundle))
+        aligner.align(recording.audio[:16_000], "warm up", "English")
+        before_mb, started = _peak_mb(), time.perf_counter()
+        found = long_audio.align(
+            aligner, recording.audio, recording.transcript, "English", piece_s, progress=console.log_progress
+        )
+        seconds, peak_mb = time.perf_counter() - started, _peak_mb()
+        longest_s = piece_s or bundle.metadata.longest_clip_s or bundle.metadata.head_end_s
+        controls = {
+            "each_utterance_by_itself": [[clip] for clip in recording.clips],
+            "cut_by_the_truth": _groups(recording.clips, longest_s),
+        }
+        control_errors = {name: _control(aligner, groups) for name, groups in controls.items()}
+    errors_ms = np.abs(_times_ms(found.words) - recording.times_ms)
+    results: dict[str, Any] = {
+        "duration_s": round(found.duration_s, 1),
+        "words": len(recording.words),
+        "pieces": len(found.cuts_s) + 1,
+        "doubts": found.doubts,
+        "lost_or_doubled_words": sum(a != b.text for a, b in zip(recording.words, found.words, strict=True)),
+        "out_of_order_boundaries": int((np.diff(_times_ms(found.words).reshape(-1)) < 0).sum()),
+        "seconds": round(seconds, 1),
+        "peak_memory_mb": round(peak_mb),
+        "peak_memory_before_mb": round(before_mb),
+        **_errors(errors_ms, recording.times_ms, np.array(found.cuts_s)),
+        "first_words_among_those_beyond_160ms_percent": _first_words(recording.clips, errors_ms),
+        **control_errors,
+    }
+    _print(results)
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _groups(clips: list[Any], longest_s: float) -> list[list[Any]]:
+    """Clips in a row, up to `longest_s` together."""
+    groups: list[list[Any]] = [[]]
+    for clip in clips:
+        if groups[-1] and sum(one.duration_s for one in groups[-1]) + clip.duration_s > longest_s - LONGEST_PAUSES_S:
+            groups.append([])
+        groups[-1].append(clip)
+    return groups
+
+
+def _control(aligner: Any, groups: list[list[Any]]) -> dict[str, Any]:
+    """Errors where each group of clips is aligned by itself."""
+    from demo.recordings import join, pauses
+
+    errors_ms = []
+    for group in groups:
+        rng = np.random.default_rng(SEED)
+        alone = join(group, pauses(len(group), rng), rng)
+        errors_ms.append(np.abs(_times_ms(aligner.align(alone.audio, alone.transcript).words) - alone.times_ms))
+    return _figures(np.concatenate(errors_ms))
+
+
+def _times_ms(words: list[Any]) -> np.ndarray:
+    return np.array([(word.start_time_ms, word.end_time_ms) for word in words])
+
+
+def _errors(errors_ms: np.ndarray, truth_ms: np.ndarray, cuts_s: np.ndarray) -> dict[str, Any]:
+    """Figures of (words, 2) errors: all, near the cuts and elsewhere, and by stretches of the recording."""
+    starts_s, ends_s = truth_ms.T / 1000
+    gap_s = np.maximum(
+        starts_s[:, None] - cuts_s, cuts_s - ends_s[:, None]
+    )  # (words, cuts), negative: the cut is in it
+    near = gap_s.min(axis=1) < NEAR_S
+    last = max(1, round(starts_s[-1] / STRETCH_S)) - 1  # what is left over goes with the stretch before
+    stretch = np.minimum(starts_s // STRETCH_S, last).astype(int)
+    return {
+        "all": _figures(errors_ms),
+        f"within_{NEAR_S}_s_of_a_cut": _figures(errors_ms[near]),
+        "elsewhere": _figures(errors_ms[~near]),
+        "words_that_a_cut_goes_through": int((gap_s.min(axis=1) < -0.04).sum()),
+        "stretches": [
+            {"from_s": index * STRETCH_S, **_figures(errors_ms[stretch == index])} for index in np.unique(stretch)
+        ],
+    }
+
+
+def _first_words(clips: list[Any], errors_ms: np.ndarray) -> float:
+    """Percent of the words that are far off which are the first of an utterance."""
+    is_first = np.concatenate([np.arange(len(clip.words)) == 0 for clip in clips])
+    far_off = (errors_ms > FAR_OFF_MS).any(axis=1)
+    return round(100 * float(is_first[far_off].mean()), 1) if far_off.any() else 0.0
+
+
+def _figures(errors_ms: np.ndarray) -> dict[str, Any]:
+    return {
+        "boundaries": errors_ms.size,
+        "mean_error_ms": round(float(errors_ms.mean()), 1),
+        "median_error_ms": round(float(np.median(errors_ms)), 1),
+        "beyond_160ms_percent": round(100 * float((errors_ms > FAR_OFF_MS).mean()), 2),
+        "max_error_ms": round(float(errors_ms.max())),
+    }
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process; Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+
+
+def _print(results: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("words", "boundaries", "mean ms", "median ms", "beyond 160 ms %", "max ms")
+    rows = {"all": results["all"]} | {
+        name.replace("_", " "): row for name, row in results.items() if isinstance(row, dict) and name != "all"
+    }
+    rows |= {f"from {row['from_s'] / 60:.0f} min": row for row in results["stretches"]}
+    for name, row in rows.items():
+        table.add_row(name, *(str(value) for key, value in row.items() if key != "from_s"))
+    output = Console(width=100)
+    output.print(table)
+    output.print({key: value for key, value in results.items() if not isinstance(value, dict | list)})
+
+
+if __name__ == "__main__":
+    console.run(app)
