@@ -12,6 +12,7 @@ needs: the multiply-adds of its real rows and of the pairs that may see each oth
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import FULL_SIZE, ROOT, measured, random_checkpoint, write_results
+from benchmarks.common import FULL_SIZE, ROOT, measured, peak_bytes, random_checkpoint, write_results
 from benchmarks.work import Shape, Work
 from forced_aligner import console
 
@@ -36,10 +37,10 @@ LENGTHS = (
 MAX_TOKENS = 7680  # 400 s with 550 words; PyTorch's attention takes 11 GB there
 LONG_S = 60.0  # beyond it each side has one turn
 SCALED_S = 60.0  # the clip whose time scales the curves of the picture
+PACKAGES = "alignment"  # the folder of the converted model
 PICTURE = ROOT / "docs/cost.png"
 PLAIN_END_S = 19.0  # the plain way's 256 frames
 SIDES = ("packages", "pytorch", "plain")
-MEGABYTE = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is bytes on macOS, kB on Linux
 
 Runner = Callable[[Any, list[str]], tuple[Any, dict[str, float]]]
 
@@ -64,7 +65,7 @@ def packages_side(folder: Path) -> Runner:
     from forced_aligner.backends import MilBackend
     from forced_aligner.bundle import Bundle
 
-    bundle = Bundle.open(folder / "float32")
+    bundle = Bundle.open(folder / PACKAGES)
     aligner = Aligner(bundle, MilBackend(bundle))
 
     def run(samples: Any, words: list[str]) -> tuple[Any, dict[str, float]]:
@@ -101,7 +102,7 @@ def plain_side(folder: Path) -> Runner:
     from forced_aligner.backends import MilBackend
     from forced_aligner.bundle import Bundle
 
-    bundle = Bundle.open(folder / "float32")
+    bundle = Bundle.open(folder / PACKAGES)
     chain = PlainChain(folder / "plain", Aligner(bundle, MilBackend(bundle)))
     return lambda samples, words: (chain.timestamp_logits(samples, words)[0], {})
 
@@ -115,7 +116,7 @@ def work(side: str, folder: Path, pipe: Any) -> None:
         started = time.perf_counter()
         logits, stages = run(*job)
         wall_s = time.perf_counter() - started - stages.get("load", 0.0)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
+        peak_mb = peak_bytes(resource.getrusage(resource.RUSAGE_SELF)) / 1e6
         pipe.send((logits.argmax(-1), {"wall_s": round(wall_s, 3), "peak_mb": round(peak_mb), "stages_s": stages}))
 
 
@@ -123,7 +124,7 @@ def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[st
     """A row for each duration: each side's best time, its peak memory, and what agrees with PyTorch."""
     from forced_aligner.bundle import Bundle
 
-    counted = Work(Bundle.open(folder / "float32"))
+    counted = Work(Bundle.open(folder / PACKAGES))
     context = multiprocessing.get_context("spawn")
     pipes, rows = {}, []
     for side in SIDES:
@@ -199,11 +200,13 @@ def convert_both(folder: Path) -> None:
     """Convert the random checkpoint in float32 and the plain way, where that was not done yet."""
     checkpoint = random_checkpoint(folder)
     measured(
-        "convert-coreml.py", "--model-id", checkpoint, "--output-dir", folder / "float32", "--precision", "float32",
+        "convert-coreml.py", "--model-id", checkpoint, "--output-dir", folder / PACKAGES, "--precision", "float32",
         "--decoder-lengths", LENGTHS, "--force",
     )  # fmt: skip
     if not (folder / "plain").exists():
-        measured(ROOT / "benchmarks/plain.py", checkpoint, folder / "plain")
+        shutil.rmtree(folder / "plain.partial", ignore_errors=True)
+        measured(ROOT / "benchmarks/plain.py", checkpoint, folder / "plain.partial")
+        (folder / "plain.partial").rename(folder / "plain")
 
 
 @app.command()

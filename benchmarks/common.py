@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -91,12 +92,16 @@ def measured(*command: str | Path) -> dict[str, float]:
     code = os.waitstatus_to_exitcode(status)
     if code and not (code == console.EXIT_THRESHOLD_MISSED and "compare" in command):
         raise typer.Exit(code)
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes on macOS, kB on Linux
     return {
         "wall_s": round(time.perf_counter() - started, 2),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_gb": round(usage.ru_maxrss / unit, 2),
+        "peak_gb": round(peak_bytes(usage) / 1e9, 2),
     }
+
+
+def peak_bytes(usage: resource.struct_rusage) -> int:
+    """The peak memory of a process: macOS counts bytes, Linux KiB."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_results(name: str, result: Any) -> None:
