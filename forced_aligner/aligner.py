@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SPLIT_ENCODER = ("audio_conv", "audio_transformer")
 MONOLITHIC_ENCODER = ("audio_encoder",)
 LOAD_STAGE = "load"
+PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
 TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 
 # (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
@@ -108,6 +109,8 @@ class Aligner:
         self._mask = mask
         self._decoders = _by_size(bundle, "decoder_prefill")
         self._transformers = {} if self.monolithic else _by_size(bundle, "audio_transformer")
+        largest, window = max(self._transformers, default=0), self.metadata.dimensions.window_tokens
+        self._frames_per_call = positions.frames_per_call(largest, window) or largest
 
     def align(self, samples: NDArray[np.float32], transcript: str, language: str | None = None) -> Alignment:
         """Align `transcript` with (samples,) of 16 kHz mono audio.
@@ -162,18 +165,25 @@ class Aligner:
     def audio_tokens(self, samples: int) -> int:
         """Prompt tokens of so many samples of 16 kHz audio: its frames, and a mark on each side."""
         frames = max(samples, features.MIN_SAMPLES) // features.HOP_SAMPLES
-        return self.metadata.dimensions.audio_tokens(frames) + 2
+        return self.metadata.dimensions.audio_tokens(frames) + PROMPT_MARKS
 
     def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
         """(words,) prompt tokens of each word with its two `<timestamp>`."""
         return np.array([len(ids) + 2 for ids in self.processor.tokenizer(words, add_special_tokens=False).input_ids])
 
+    def fits(self, samples: int, words: list[str]) -> bool:
+        """Whether a clip of so many samples with these words goes through the converted functions in one pass."""
+        audio_tokens = self.audio_tokens(samples)
+        is_part = self._frames_per_call < self.metadata.dimensions.window_tokens  # a calibration has such ones
+        if not self.monolithic and is_part and audio_tokens - PROMPT_MARKS > self._frames_per_call:
+            return False
+        return audio_tokens + int(self.word_tokens(words).sum()) <= self.decoder_lengths[-1]
+
     def _groups(self, tokens: int) -> list[tuple[slice, int]]:
         """Groups of whole attention windows of the audio tokens, each with the frames of the call that takes it."""
         if self.monolithic:
             return []
-        sizes = sorted(self._transformers)
-        step = positions.frames_per_call(sizes[-1], self.metadata.dimensions.window_tokens)
+        sizes, step = sorted(self._transformers), self._frames_per_call
         starts = range(0, tokens, step)
         return [
             (slice(start, start + step), next(size for size in sizes if size >= min(step, tokens - start)))

@@ -12,17 +12,20 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from forced_aligner import features
-from forced_aligner.aligner import Aligner
+from forced_aligner.aligner import Aligner, split_words
 from forced_aligner.backends import MilBackend
 from forced_aligner.bundle import Bundle
 from forced_aligner.console import log
-from forced_aligner.errors import DoesNotFitError, UserError
+from forced_aligner.errors import UserError
 from forced_aligner.lint import FP16_MAX
 from forced_aligner.mil.program import Program, Step, Variable
 from forced_aligner.schemas import BundleMetadata, Calibration, Clip, KeptOp
+from individual_components import COMPONENTS
 
 # Other speech than the clips may be louder: two bits of headroom, which costs nothing but the ops that need it.
 MARGIN = 4.0
@@ -59,44 +62,51 @@ def _magnitude(value: torch.Tensor) -> float:
 def measure(bundle: Bundle, clips: list[Clip]) -> dict[str, Calibration]:
     """Run `clips` through every function of the packages of `bundle`; findings of the FP16 components, by key.
 
+    A clip that is too long for a function is cut for it.
+
     Raises:
-        UserError: a component is missing, or no clip fits a decoder length.
+        UserError: a component is missing, or a clip that cannot be used.
     """
     watches = {key: Watch() for key, record in bundle.metadata.components.items() if record.precision == "float16"}
-    decoder = bundle.record("decoder_prefill")
-    for name, length in decoder.functions.items():
-        only = decoder.model_copy(update={"functions": {name: length}})
-        components = {**bundle.metadata.components, "decoder_prefill": only}
-        restricted = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": components}))
-        aligner = Aligner(restricted, MilBackend(restricted, watches))
-        ran = sum(_fits(aligner, clip) for clip in clips)
-        log(f"calibration: {ran} of {len(clips)} clips fit decoder length {length}")
-        if not ran:
-            raise UserError(
-                f"no clip fits decoder length {length}: give --calibrate more clips, or leave the length out"
-            )
+    backend = MilBackend(bundle, watches)
+    for key, record in bundle.metadata.components.items():
+        if COMPONENTS[key].varies is None:
+            continue
+        for name, size in record.functions.items():
+            only = record.model_copy(update={"functions": {name: size}})
+            components = {**bundle.metadata.components, key: only}
+            restricted = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": components}))
+            aligner = Aligner(restricted, backend)
+            log(f"calibration: {key}: {name}, {len(clips)} clips")
+            for clip in clips:
+                aligner.align_words(*_cut(aligner, clip))
     return {key: finding(bundle, key, watch) for key, watch in watches.items()}
 
 
-def _fits(aligner: Aligner, clip: Clip) -> bool:
-    try:
-        aligner.align(features.load_audio(Path(clip.audio)), clip.transcript, clip.language)
-    except DoesNotFitError:
-        return False
-    return True
+def _cut(aligner: Aligner, clip: Clip) -> tuple[NDArray[np.float32], list[str]]:
+    """(samples,) and words of a clip, both from its start and in proportion, so that they fit."""
+    samples = features.load_audio(Path(clip.audio))
+    words = split_words(aligner.processor, clip.transcript, clip.language)
+    while not aligner.fits(samples.size, words):
+        if samples.size < features.MIN_SAMPLES and len(words) == 1:
+            raise UserError(f"{clip.audio} cannot be cut for calibration: its first word is too long; use other clips")
+        samples, words = samples[: samples.size * 4 // 5], words[: max(1, len(words) * 4 // 5)]
+    return samples, words
 
 
 def finding(bundle: Bundle, key: str, watch: Watch) -> Calibration:
     """What `watch` saw in one component: the ops to keep in FP32, with those that are kept already.
 
     Raises:
-        RuntimeError: an op is in FP16 although it was to be kept in FP32.
+        RuntimeError: an op is in FP16 although it was to be kept in FP32, or a function was not run.
     """
     before = bundle.record(key).calibration
     kept = {(op.function, op.piece, op.op): op for op in (before.kept_float32 if before else [])}
     largest, largest_op, has_wide_state = 0.0, "", before is not None and before.has_wide_state
     program = Program(bundle.package(key))
     for function in program.function_names:
+        if function not in {seen for seen, _ in watch.values}:
+            raise RuntimeError(f"{key}: no clip ran through {function}: it was not measured")
         makers: dict[str, str] = {}  # value -> the stage that makes it
         for step in program.function(function).steps:
             stage, op = _split(step.name)

@@ -6,7 +6,3 @@ class UserError(Exception):
 
     The shells print it on one line without a traceback and exit with code 2. Any other exception is a bug.
     """
-
-
-class DoesNotFitError(UserError):
-    """A prompt that is longer than every converted decoder."""

@@ -59,8 +59,7 @@ def align(
     words = split_words(aligner.processor, transcript, language)
     metadata = aligner.metadata
     longest_s = min(piece_s or metadata.longest_clip_s or metadata.head_end_s, metadata.head_end_s)
-    fits = aligner.audio_tokens(samples.size) + aligner.word_tokens(words).sum() <= max(aligner.decoder_lengths)
-    if fits and samples.size <= longest_s * features.SAMPLE_RATE_HZ:
+    if aligner.fits(samples.size, words) and samples.size <= longest_s * features.SAMPLE_RATE_HZ:
         return aligner.align_words(samples, words)
     return _Recording(aligner, samples, words, longest_s, progress or (lambda line: None)).align()
 

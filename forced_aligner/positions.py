@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.errors import DoesNotFitError
+from forced_aligner.errors import UserError
 
 # Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
 # bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
@@ -49,11 +49,11 @@ def choose_length(needed: int, lengths: list[int]) -> int:
     """The shortest decoder length that holds `needed` tokens. Nothing is ever truncated.
 
     Raises:
-        DoesNotFitError: none does.
+        UserError: none does.
     """
     fitting = [length for length in lengths if length >= needed]
     if not fitting:
-        raise DoesNotFitError(
+        raise UserError(
             f"the prompt has {needed} tokens, but the longest converted decoder takes {max(lengths)}; convert a "
             f"longer one: convert-coreml.py --decoder-lengths {','.join(map(str, lengths))},{-(-needed // 1024) * 1024}"
         )

@@ -91,7 +91,16 @@ def test_calibrating_float32_is_refused(demo_checkpoint, tmp_path):
         convert(demo_checkpoint, tmp_path / "m", Options(**{**OPTIONS, "precision": "float32"}, calibrate=1))
 
 
-def test_clips_that_fit_no_length_are_refused(calibrated, demo_clips):
-    """A function that no clip runs would go unmeasured."""
-    with pytest.raises(UserError, match="no clip fits decoder length 256"):
-        calibration.measure(calibrated, [max(demo_clips, key=lambda clip: clip.duration_s)])
+def test_every_function_is_measured_whatever_the_clips(float16_bundle, demo_clips):
+    """A clip that is too long for a function is cut for it; a function that no clip runs would go unmeasured."""
+    longest = max(demo_clips, key=lambda clip: clip.duration_s)
+    found = calibration.measure(float16_bundle, [longest])
+    assert all(finding.largest > 0 for finding in found.values())
+    with pytest.raises(RuntimeError, match="no clip ran through frames_"):
+        calibration.finding(float16_bundle, "audio_transformer", calibration.Watch())
+
+
+def test_a_clip_that_cannot_be_cut_is_refused(float16_bundle, demo_clips):
+    clip = demo_clips[0].model_copy(update={"transcript": "a" * 300})
+    with pytest.raises(UserError, match="cannot be cut for calibration: its first word is too long"):
+        calibration.measure(float16_bundle, [clip])
