@@ -24,10 +24,10 @@ def make_reference(
         str,
         typer.Option(help="auto, demo, librispeech, or a folder of pairs such as talk.flac + talk.txt."),
     ] = "auto",
-    dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies. [default: data and others]")] = None,
+    dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies. (default: data and others)")] = None,
     subset: Annotated[
         str | None,
-        typer.Option(help="Of LibriSpeech: test-clean, test-other, dev-clean, and so on. [default: test-clean]"),
+        typer.Option(help="Of LibriSpeech: test-clean, test-other, dev-clean, and so on. (default: test-clean)"),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the subset if it is not there.")] = False,
     audio_file: Annotated[Path | None, typer.Option(help="One recording instead of a data set; needs --text.")] = None,

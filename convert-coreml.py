@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from forced_aligner import console
+from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, help_text
 from forced_aligner.paths import DEFAULT_BUNDLE
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -25,16 +26,12 @@ def convert(
     ] = None,
     decoder_lengths: Annotated[
         str | None,
-        typer.Option(
-            help="Comma-separated token counts, multiples of 64. "
-            "[default: 64,128,192,256,320,384,448,576,704,832,1024,1280,1536,2048; iOS17: 1024]"
-        ),
+        typer.Option(help=f"Comma-separated token counts, multiples of 64. {help_text(DEFAULT_LENGTHS)}"),
     ] = None,
     audio_frames: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated counts of 80 ms frames in one call of the audio transformer. "
-            "[default: 52,78,117,156,208; iOS17: 208]"
+            help=f"Comma-separated frames of 80 ms in one call of the audio transformer. {help_text(DEFAULT_FRAMES)}"
         ),
     ] = None,
     precision: Annotated[
@@ -42,7 +39,8 @@ def convert(
         typer.Option(help="mixed: FP16 for audio_conv and embedding, FP32 for the others."),
     ] = "mixed",
     deployment_target: Annotated[
-        Literal["iOS17", "iOS18"], typer.Option(help="iOS17 has no multifunction packages: one decoder length.")
+        Literal["iOS17", "iOS18"],
+        typer.Option(help="iOS17: one decoder length, one count of frames."),
     ] = "iOS18",
     ane: Annotated[bool, typer.Option("--ane/--no-ane", help="Let Core ML use the Neural Engine.")] = True,
     optimize: Annotated[
@@ -53,7 +51,7 @@ def convert(
         typer.Option(help="none, int8, int6 or int4; for some: int8,decoder_prefill=int4. iOS18 only; not the head."),
     ] = "none",
     calibrate: Annotated[
-        int, typer.Option(min=0, help="Run so many clips, and keep in FP32 what comes near FP16's limit. [0: do not]")
+        int, typer.Option(min=0, help="Run so many clips, and keep in FP32 what comes near FP16's limit. (0: do not)")
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a converted folder.")] = False,
     package: Annotated[
@@ -70,9 +68,8 @@ def convert(
 
     options = conversion.Options(
         components=tuple(dict.fromkeys(map(str.strip, components.split(",")))) if components else DEFAULT_COMPONENTS,
-        decoder_lengths=console.parse_ints("--decoder-lengths", decoder_lengths)
-        or conversion.DEFAULT_LENGTHS[deployment_target],
-        audio_frames=console.parse_ints("--audio-frames", audio_frames) or conversion.DEFAULT_FRAMES[deployment_target],
+        decoder_lengths=console.parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS[deployment_target],
+        audio_frames=console.parse_ints("--audio-frames", audio_frames) or DEFAULT_FRAMES[deployment_target],
         precision=precision,
         deployment_target=deployment_target,
         ane=ane,
@@ -87,7 +84,7 @@ def convert(
     found = checkpoint.resolve(model_id)
     checkpoint.announce_fallback(found)
     if package is not None:
-        publishing.check(package, found.model_id, base_model)
+        publishing.check(package, output_dir, options.components, found.model_id, base_model)
     metadata = conversion.convert(found, output_dir, options)
     size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
     typer.echo(f"{found.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")

@@ -116,7 +116,7 @@ class AudioTransformer(Layered):
     Hugging Face packs the windows without padding and attends in each by itself. A package has one shape, so the
     host passes an additive mask that is block-diagonal over the windows and shuts out padding: same result.
 
-    Inputs: (1, 256, 1024) conv features, (1, 1, 256, 256) mask of 0 or -1e4. Output: (1, 256, 1024).
+    Inputs: (1, F, 1024) conv features, (1, 1, F, F) mask of 0 or -1e4. Output: (1, F, 1024).
     """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:

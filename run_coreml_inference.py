@@ -41,7 +41,7 @@ def infer(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
     piece_s: Annotated[
         float | None,
-        typer.Option(min=4, help="Longest piece of a long recording. [default: what the model takes]"),
+        typer.Option(min=4, help="Longest piece of a long recording. (default: what the model takes)"),
     ] = None,
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
@@ -77,11 +77,11 @@ def infer(
 @app.command()
 def compare(
     model_dir: Annotated[
-        list[Path] | None, typer.Option(help=f"The converted folder; several for a table. [default: {DEFAULT_BUNDLE}]")
+        list[Path] | None, typer.Option(help=f"The converted folder; several for a table. (default: {DEFAULT_BUNDLE})")
     ] = None,
     reference: Annotated[Path, typer.Option(help="Made by compare-models.py.")] = DEFAULT_REFERENCE,
-    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
-    report: Annotated[Path | None, typer.Option(help="[default: parity.json in the model folder]")] = None,
+    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. (default: all)")] = None,
+    report: Annotated[Path | None, typer.Option(help="(default: parity.json in the model folder)")] = None,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
     max_aas: Annotated[float, typer.Option(help="Highest mean boundary error, ms.")] = 5.0,
@@ -126,19 +126,20 @@ def sweep(
     output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
     presets: Annotated[str, typer.Option(help="Comma-separated.")] = "float32,mixed,float16,int8,int6,int4",
     decoder_lengths: Annotated[
-        str | None, typer.Option(help="As convert-coreml.py takes them. [default: the same]")
+        str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
     ] = None,
     dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
-    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. [default: all]")] = None,
+    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. (default: all)")] = None,
     backend: BackendOption = "auto",
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
-    from forced_aligner import checkpoint, conversion, datasets, plotting
+    from forced_aligner import checkpoint, datasets, plotting
     from forced_aligner import sweep as all_presets
+    from forced_aligner.defaults import DEFAULT_LENGTHS
     from forced_aligner.tables import print_rows
 
     names = tuple(name.strip() for name in presets.split(","))
-    lengths = console.parse_ints("--decoder-lengths", decoder_lengths) or conversion.DEFAULT_LENGTHS["iOS18"]
+    lengths = console.parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
     found = checkpoint.resolve(model_id)
     checkpoint.announce_fallback(found)
     is_demo = found.model_id == checkpoint.DEMO_MODEL_ID

@@ -226,7 +226,7 @@ def main(
     from rich.table import Table
 
     from forced_aligner.bundle import Bundle
-    from forced_aligner.conversion import DEFAULT_FRAMES, DEFAULT_LENGTHS
+    from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
     from individual_components import LENGTH_STEP
 
     target = folder / "work"

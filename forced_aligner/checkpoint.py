@@ -45,7 +45,13 @@ LEGACY_KEYS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk. `is_fallback`: nobody named it; the full one could not be had."""
+    """A checkpoint on disk.
+
+    Attributes:
+        model_id: hub id, `demo`, or `./` and the name of a local folder, whose path is nobody's business.
+        folder: where it is.
+        is_fallback: nobody named it; the full one could not be had.
+    """
 
     model_id: str
     folder: Path
@@ -54,7 +60,7 @@ class Checkpoint:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the config and the weights, in the order of their file names."""
         digest = hashlib.sha256()
-        for path in [self.folder / "config.json", *sorted(self.folder.glob("*.safetensors"))]:
+        for path in [self.folder / "config.json", *weight_files(self.folder)]:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
@@ -79,7 +85,8 @@ def resolve(model_id: str | None) -> Checkpoint:
             return _complete(Checkpoint(DEMO_MODEL_ID, DEMO_FOLDER / "model", is_fallback=True))
         return _complete(Checkpoint(FULL_MODEL_ID, folder))
     if Path(model_id).is_dir():
-        return _complete(Checkpoint(model_id, Path(model_id)))
+        folder = Path(model_id)
+        return _complete(Checkpoint(f"./{folder.resolve().name}", folder))
     if Path(model_id).is_absolute() or model_id.count("/") != 1 or model_id.startswith("."):
         raise UserError(f"no checkpoint {model_id!r}: expected a folder, a hub id such as {FULL_MODEL_ID}, or 'demo'")
     return _complete(Checkpoint(model_id, _cached(model_id) or _download(model_id)))
@@ -96,7 +103,7 @@ def announce_fallback(checkpoint: Checkpoint) -> None:
 
 def _complete(checkpoint: Checkpoint) -> Checkpoint:
     folder = checkpoint.folder
-    missing = [name for name in ("config.json", "*.safetensors") if not any(folder.glob(name))]
+    missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not path.is_file()]
     if missing:
         raise UserError(f"{folder} is not a checkpoint: {' and '.join(missing)} not found there")
     return checkpoint
@@ -120,12 +127,23 @@ def _cached(model_id: str) -> Path | None:
 
 def _is_complete(folder: Path) -> bool:
     """Whether a snapshot has its config, a tokenizer and every file of its weights: a download may have stopped."""
+    files = [folder / "config.json", folder / "tokenizer_config.json", *weight_files(folder)]
+    return all(path.is_file() for path in files)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a checkpoint's weights, as `from_pretrained` chooses them; other files may lie beside them.
+
+    Raises:
+        UserError: the index is not valid.
+    """
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    else:
-        shards = {"model.safetensors"}
-    return all((folder / name).is_file() for name in ("config.json", "tokenizer_config.json", *shards))
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return [folder / "model.safetensors"]
+    try:
+        return sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index} is not valid ({error}); fetch the checkpoint again") from None
 
 
 def _hub_answers(model_id: str) -> bool:

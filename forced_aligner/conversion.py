@@ -6,36 +6,27 @@ import gc
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import coremltools as ct
-from coremltools.proto import Model_pb2
 
 from forced_aligner import bundle, calibration, checkpoint, compression, datasets, lint
 from forced_aligner.console import log
+from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
 from forced_aligner.errors import UserError
 from forced_aligner.mapped import MappedModel
 from forced_aligner.paths import METADATA_FILE
+from forced_aligner.provenance import describe
 from forced_aligner.schemas import MAIN, BundleMetadata, Calibration, ComponentRecord, Precision, write_json
 from forced_aligner.stitching import multifunction, stitch
 from forced_aligner.tracing import Settings, stages
 from forced_aligner.weight_store import WeightStore
 from individual_components import COMPONENTS, LENGTH_STEP, Component, Sizes
-
-Target = Literal["iOS17", "iOS18"]
-
-# By benchmarks/work.py, for LibriSpeech's durations. iOS 17 has no multifunction packages, so one size.
-DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
-    "iOS17": (1024,),
-    "iOS18": (64, 128, 192, 256, 320, 384, 448, 576, 704, 832, 1024, 1280, 1536, 2048),
-}
-DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 78, 117, 156, 208)}
-PROJECT = "qwen3-forcedaligner-coreml"
-AUTHOR = f"Qwen team; converted by {PROJECT}"
-LICENSE = "Apache-2.0"
 
 
 @dataclass(frozen=True)
@@ -123,8 +114,7 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
     if not options.force and (done := _already_done(wanted, options, output_dir)):
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
-    with bundle.writing(output_dir, replace=options.force) as folder:
-        gc.freeze()  # coremltools collects garbage after each piece: it need not look at every imported module again
+    with bundle.writing(output_dir, replace=options.force) as folder, _imports_left_alone():
         model = MappedModel(found)
         processor.save_pretrained(folder)
         components = {}
@@ -147,6 +137,17 @@ def convert(found: checkpoint.Checkpoint, output_dir: Path, options: Options) ->
         metadata = metadata.model_copy(update={"components": linted})
         write_json(metadata, folder / METADATA_FILE)
     return metadata
+
+
+@contextmanager
+def _imports_left_alone() -> Iterator[None]:
+    """Within the block, the garbage collector, which coremltools calls for each piece, skips what is there before."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _already_done(wanted: BundleMetadata, options: Options, output_dir: Path) -> BundleMetadata | None:
@@ -208,7 +209,7 @@ def _convert_component(
             parts = stages(component, model, wrapper, size, settings, place)
             functions[name] = stitch(parts, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)
-        _describe(spec, component, precision, metadata)
+        describe(spec, component, precision, metadata)
         store.close()
         ct.utils.save_spec(spec, str(package), weights_dir=str(store.folder))
     return ComponentRecord(
@@ -230,31 +231,3 @@ def _function_sizes(component: Component, metadata: BundleMetadata) -> dict[str,
     if metadata.deployment_target != "iOS17" and component.varies == "length":
         return {f"length_{length}": replace(largest, length=length) for length in metadata.decoder_lengths}
     return {MAIN: largest}
-
-
-def _describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:
-    """Everything a package says of itself."""
-    texts = {tensor.name: tensor.description for tensor in (*component.inputs, *component.outputs)}
-    for function in spec.description.functions or [spec.description]:
-        for feature in (*function.input, *function.output):
-            feature.shortDescription = texts[feature.name]
-    text = spec.description.metadata
-    text.author = PROJECT if metadata.model_id == checkpoint.DEMO_MODEL_ID else AUTHOR
-    text.license, text.versionString = LICENSE, version_string()
-    text.shortDescription = component.description
-    text.userDefined.update(
-        {
-            "source_checkpoint": metadata.model_id,
-            "checkpoint_fingerprint": metadata.checkpoint_fingerprint,
-            "precision": precision,
-            **{f"{name}_version": number for name, number in metadata.tool_versions.items()},
-        }
-    )
-
-
-def version_string() -> str:
-    """The version of this project, from its pyproject.toml."""
-    import tomllib
-
-    pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
-    return str(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"])

@@ -10,7 +10,7 @@ DeviceName = Literal["cpu", "cuda"]
 
 
 def require_device(name: DeviceName) -> None:
-    """Refuse a device that PyTorch does not have here.
+    """Refuse a device that PyTorch does not have here; on a GPU, float32 is to be float32 and not TF32.
 
     Raises:
         UserError: it does not.
@@ -19,3 +19,4 @@ def require_device(name: DeviceName) -> None:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda needs an NVIDIA GPU that PyTorch sees, and it sees none; use --device cpu")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

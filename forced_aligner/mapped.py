@@ -16,13 +16,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from forced_aligner.checkpoint import LEGACY_KEYS, Checkpoint, is_legacy, load_config, raw_config
+from forced_aligner.checkpoint import LEGACY_KEYS, Checkpoint, is_legacy, load_config, raw_config, weight_files
 from forced_aligner.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRForTokenClassification
-
-WEIGHTS_PATTERN = "*.safetensors"
 
 
 class MappedModel:
@@ -107,7 +105,7 @@ def _places(checkpoint: Checkpoint) -> dict[str, tuple[Path, str, tuple[int, ...
     """Where each parameter lies, by its native name: file, key, shape."""
     renamings = LEGACY_KEYS if is_legacy(raw_config(checkpoint.folder)) else {}
     found = {}
-    for path in sorted(checkpoint.folder.glob(WEIGHTS_PATTERN)):
+    for path in weight_files(checkpoint.folder):
         try:
             with safe_open(path, "pt") as file:
                 for key in file.keys():  # noqa: SIM118 - it is no dict

@@ -1,13 +1,22 @@
-"""What may be said of a checkpoint in public: its base model, licence and languages, where they are known."""
+"""What may be said of a checkpoint in public, and what a package says of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forced_aligner.checkpoint import DEMO_MODEL_ID, FULL_MODEL_ID, LEGACY_MODEL_ID
 from forced_aligner.errors import UserError
+from forced_aligner.paths import ROOT
+from forced_aligner.schemas import BundleMetadata, Precision
 
+if TYPE_CHECKING:
+    from coremltools.proto import Model_pb2
+
+    from individual_components import Component
+
+PROJECT = "qwen3-forcedaligner-coreml"
 APACHE = "apache-2.0"  # the hub's identifier
 
 
@@ -20,6 +29,16 @@ class Provenance:
     license: str | None = None
     languages: dict[str, str] | None = None  # names by code
     is_demo: bool = False
+
+    @property
+    def author(self) -> str:
+        """Who made the packages; of the weights, who is known to have made them."""
+        return f"{'Qwen team; ' if self.license and not self.is_demo else ''}converted by {PROJECT}"
+
+    @property
+    def license_name(self) -> str:
+        """The licence, in words."""
+        return "Apache-2.0" if self.license == APACHE else "that of the checkpoint"
 
 
 def provenance(model_id: str, base_model: str | None) -> Provenance:
@@ -60,3 +79,29 @@ def _is_hub_id(text: str) -> bool:
     except HFValidationError:
         return False
     return "/" in text
+
+
+def describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:
+    """Everything a package says of itself."""
+    texts = {tensor.name: tensor.description for tensor in (*component.inputs, *component.outputs)}
+    for function in spec.description.functions or [spec.description]:
+        for feature in (*function.input, *function.output):
+            feature.shortDescription = texts[feature.name]
+    origin, text = provenance(metadata.model_id, None), spec.description.metadata
+    text.author, text.license, text.versionString = origin.author, origin.license_name, version_string()
+    text.shortDescription = component.description
+    text.userDefined.update(
+        {
+            "source_checkpoint": metadata.model_id,
+            "checkpoint_fingerprint": metadata.checkpoint_fingerprint,
+            "precision": precision,
+            **{f"{name}_version": number for name, number in metadata.tool_versions.items()},
+        }
+    )
+
+
+def version_string() -> str:
+    """The version of this project, from its pyproject.toml."""
+    import tomllib
+
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
-from forced_aligner import bundle, conversion
-from forced_aligner.aligner import Aligner
+from forced_aligner import bundle
+from forced_aligner.aligner import MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS, Aligner
 from forced_aligner.backends import MilBackend
 from forced_aligner.bundle import Bundle
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE, PARITY_FILE, ROOT
-from forced_aligner.provenance import APACHE, Provenance, provenance
+from forced_aligner.provenance import APACHE, PROJECT, Provenance, provenance, version_string
 from forced_aligner.schemas import MAIN, BundleMetadata, ComponentRecord, ParityReport, read_json, write_json
 from individual_components import COMPONENTS, Component, Sizes, TensorSpec
 
@@ -24,13 +25,17 @@ CARD_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 COMPILED_SUFFIX = ".mlmodelc"
 
 
-def check(folder: Path, model_id: str, base_model: str | None) -> None:
-    """Refuse what `lay_out` would refuse, before the conversion.
+def check(folder: Path, source: Path, components: Collection[str], model_id: str, base_model: str | None) -> None:
+    """Refuse, before the conversion into `source`, what `lay_out` would refuse after it.
 
     Raises:
-        UserError: `folder` is something else than a layout, or `base_model` does not fit.
+        UserError: `folder` is something else than a layout, `components` cannot align, or `base_model` does not fit.
     """
     provenance(model_id, base_model)
+    if folder.resolve() == source.resolve():
+        raise UserError(f"--package {folder} is the converted folder itself: choose another one")
+    if not any({*encoder, *TEXT_COMPONENTS} <= set(components) for encoder in (SPLIT_ENCODER, MONOLITHIC_ENCODER)):
+        raise UserError(f"--package needs components that can align, not only {', '.join(components)}")
     _check_place(folder)
 
 
@@ -107,7 +112,7 @@ def notice(origin: Provenance, metadata: BundleMetadata) -> str:
     else:
         work = f"The weights are those of {origin.base_model or 'a checkpoint'}, under its own licence."
     change = (
-        f"Changed: converted from PyTorch to Core ML by {conversion.PROJECT} {conversion.version_string()}, "
+        f"Changed: converted from PyTorch to Core ML by {PROJECT} {version_string()}, "
         f"precision {metadata.precision}, compression {metadata.compress}."
     )
     return f"{work}\n{change}\nSHA-256 of the checkpoint's config and weights: {metadata.checkpoint_fingerprint}\n"
@@ -135,8 +140,8 @@ def model_card(
     card = ModelCard.from_template(
         data,
         template_path=str(CARD_TEMPLATE),
-        project=conversion.PROJECT,
-        version=conversion.version_string(),
+        project=PROJECT,
+        version=version_string(),
         title=origin.title,
         is_demo=origin.is_demo,
         languages=list((origin.languages or {}).values()),

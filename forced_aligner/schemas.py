@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forced_aligner.errors import UserError
 from forced_aligner.files import write_whole
 
-MAIN = "main"  # the function of a package that is not converted by length
+MAIN = "main"  # the function of a package that has one
 
 Precision = Literal["float16", "float32"]
 Compression = Literal["none", "int8", "int6", "int4"]
@@ -170,7 +170,7 @@ class ParityReport(Scores):
     model_id: str
     backend: str
     precision: dict[str, Precision]
-    package_sha256: dict[str, str] = {}  # which packages were run; none in a report of an earlier version
+    package_sha256: dict[str, str]  # which packages were run, by component
     files: int
     passed: bool
     samples: list[SampleScores]
@@ -287,7 +287,7 @@ class LintReport(Record):
 
 
 class ComponentRecord(Record):
-    """One converted package. `functions` maps a function's name to its sequence length (None: flexible)."""
+    """One converted package. `functions` maps a function's name to its size (decoder tokens, audio frames) or None."""
 
     package: str
     precision: Precision

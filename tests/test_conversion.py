@@ -10,7 +10,7 @@ import coremltools as ct
 import numpy as np
 import pytest
 
-from forced_aligner import bundle, conversion
+from forced_aligner import bundle, conversion, defaults, provenance
 from forced_aligner.bundle import Bundle
 from forced_aligner.conversion import Options
 from forced_aligner.errors import UserError
@@ -27,7 +27,7 @@ def test_every_package_describes_itself(demo_bundle, key):
     text = spec.description.metadata
     assert text.author
     assert text.license == "Apache-2.0"
-    assert text.versionString == conversion.version_string()
+    assert text.versionString == provenance.version_string()
     assert text.shortDescription == COMPONENTS[key].description
     assert text.userDefined["source_checkpoint"] == "demo"
     assert text.userDefined["checkpoint_fingerprint"] == demo_bundle.metadata.checkpoint_fingerprint
@@ -99,8 +99,8 @@ def test_ios17_gives_one_decoder_length_and_one_function(demo_checkpoint, tmp_pa
         tmp_path / "m",
         ("decoder_prefill",),
         deployment_target="iOS17",
-        decoder_lengths=conversion.DEFAULT_LENGTHS["iOS17"],
-        audio_frames=conversion.DEFAULT_FRAMES["iOS17"],
+        decoder_lengths=defaults.DEFAULT_LENGTHS["iOS17"],
+        audio_frames=defaults.DEFAULT_FRAMES["iOS17"],
     )
     record = Bundle.open(tmp_path / "m").record("decoder_prefill")
     assert record.functions == {"main": 1024}
@@ -140,7 +140,7 @@ def test_a_conversion_that_fails_leaves_what_was_there(demo_checkpoint, tmp_path
     def fail(*_):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(conversion, "_describe", fail)
+    monkeypatch.setattr(conversion, "describe", fail)
     with pytest.raises(RuntimeError, match="planted"):
         convert_demo(demo_checkpoint, folder, force=True)
     assert Bundle.open(folder).metadata == before

@@ -9,14 +9,15 @@ import coremltools as ct
 import pytest
 from huggingface_hub import ModelCard
 
-from forced_aligner import conversion, features, parity, publishing
+from forced_aligner import checkpoint, features, parity, publishing
 from forced_aligner.aligner import Aligner
 from forced_aligner.backends import MilBackend
 from forced_aligner.bundle import Bundle
 from forced_aligner.errors import UserError
 from forced_aligner.paths import METADATA_FILE, PARITY_FILE, ROOT
-from forced_aligner.provenance import provenance
+from forced_aligner.provenance import PROJECT, provenance
 from forced_aligner.schemas import ParityReport, Reference, read_json, write_json
+from individual_components import DEFAULT_COMPONENTS
 
 SERVED = ["de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh"]
 
@@ -213,10 +214,44 @@ def test_another_folder_is_refused_before_and_after_the_conversion(source, tmp_p
     elif kind == "an empty folder":
         place.mkdir()
     before = sorted(source.rglob("*"))
-    for refuse in (lambda: publishing.check(place, "demo", None), lambda: publishing.lay_out(source, place)):
+    for refuse in (
+        lambda: publishing.check(place, tmp_path / "m", DEFAULT_COMPONENTS, "demo", None),
+        lambda: publishing.lay_out(source, place),
+    ):
         with pytest.raises(UserError, match=r"is a file|is not a folder that --package made"):
             refuse()
     assert sorted(source.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("place", "components", "message"),
+    [
+        ("m", DEFAULT_COMPONENTS, "is the converted folder itself"),
+        ("hub", ("audio_conv", "lm_head"), "needs components that can align, not only audio_conv, lm_head"),
+    ],
+)
+def test_what_could_not_be_laid_out_is_refused_before_the_conversion(tmp_path, place, components, message):
+    with pytest.raises(UserError, match=message):
+        publishing.check(tmp_path / place, tmp_path / "m", components, "demo", None)
+
+
+def test_a_monolithic_card_says_nothing_of_the_audio_transformer(demo_bundle):
+    records = {k: v for k, v in demo_bundle.metadata.components.items() if k not in ("audio_conv", "audio_transformer")}
+    metadata = demo_bundle.metadata.model_copy(update={"components": records})
+    text = publishing.model_card(provenance("demo", None), metadata, None, "nobody did", is_compiled=False)
+    assert "frames_" not in text
+    assert "F is" not in text
+    assert "less accurate" in text
+
+
+def test_a_local_folders_path_is_not_published(random_model, tmp_path):
+    """Its name alone is in the metadata and in the packages, and neither author nor licence is made up."""
+    random_model.save_pretrained(tmp_path / "secret" / "aligner")
+    found = checkpoint.resolve(str(tmp_path / "secret" / "aligner"))
+    assert found.model_id == "./aligner"
+    origin = provenance(found.model_id, None)
+    assert (origin.base_model, origin.license, origin.author) == (None, None, "converted by qwen3-forcedaligner-coreml")
+    assert origin.license_name == "that of the checkpoint"
 
 
 def test_a_damaged_folder_is_not_published(source, tmp_path):
@@ -244,4 +279,4 @@ def test_off_macos_the_log_says_what_was_left_out_and_how_to_upload(source, tmp_
 
 
 def test_the_project_is_named_as_in_its_pyproject():
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == conversion.PROJECT
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"] == PROJECT

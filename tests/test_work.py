@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.work import Work, best_sizes, count, executed_pairs, librispeech_like
-from forced_aligner.conversion import DEFAULT_FRAMES, DEFAULT_LENGTHS
+from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.mil.program import Program
 from individual_components import COMPONENTS, Sizes
 from tests.test_mil_program import wrapper_inputs
