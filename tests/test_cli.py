@@ -1,6 +1,7 @@
 """The commands as a user runs them: exit codes, one-line errors, results on stdout, progress on stderr."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 import soundfile
+
+from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 
 ROOT = Path(__file__).parents[1]
 INFER = "run_coreml_inference.py"
@@ -217,7 +220,20 @@ def test_librispeech_on_disk_is_read(here, tmp_path, demo_clips):
     assert (sample["transcript"], sample["language"]) == ("ONE WORD", "English")
 
 
-def test_help_names_every_option_and_imports_nothing_heavy():
+def test_help_names_the_default_sizes():
+    result = subprocess.run(
+        [sys.executable, "convert-coreml.py", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "300"},
+    )
+    for sizes in (DEFAULT_LENGTHS, DEFAULT_FRAMES):
+        assert f"(default: {','.join(map(str, sizes['iOS18']))}; iOS17: {sizes['iOS17'][0]})" in result.stdout
+
+
+def test_help_imports_nothing_heavy():
     code = (
         "import sys, runpy; sys.argv = ['x', '--help']\n"
         "try: runpy.run_path({!r}, run_name='__main__')\n"
