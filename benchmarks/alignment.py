@@ -9,6 +9,7 @@ far, clips in ascending order. The picture (docs/cost.png) has the time of each 
 needs: the multiply-adds of its real rows and of the pairs that may see each other, scaled to the time of one clip.
 """
 
+import json
 import multiprocessing
 import os
 import resource
@@ -24,9 +25,10 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import FULL_SIZE, ROOT, measured, peak_bytes, random_checkpoint, write_results
+from benchmarks.common import FULL_SIZE, RESULTS, ROOT, measured, peak_bytes, random_checkpoint, write_results
 from benchmarks.work import Shape, Work
 from forced_aligner import console
+from forced_aligner.defaults import DEFAULT_LENGTHS
 
 WORDS_PER_S = 2.5
 TOKENS_PER_WORD = 4.5
@@ -196,12 +198,19 @@ def draw(rows: list[dict[str, Any]]) -> None:
     figure.savefig(PICTURE, dpi=120)
 
 
+def with_earlier(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """`rows`, and those of an earlier run with other durations, in ascending order."""
+    earlier = json.loads(path.read_text())["clips"] if path.exists() else []
+    found = {row["duration_s"]: row for row in (*earlier, *rows)}
+    return [found[duration_s] for duration_s in sorted(found)]
+
+
 def convert_both(folder: Path) -> None:
     """Convert the random checkpoint in float32 and the plain way, where that was not done yet."""
     checkpoint = random_checkpoint(folder)
     measured(
         "convert-coreml.py", "--model-id", checkpoint, "--output-dir", folder / PACKAGES, "--precision", "float32",
-        "--decoder-lengths", LENGTHS, "--force",
+        "--decoder-lengths", ",".join(map(str, (*DEFAULT_LENGTHS["iOS18"], *LONG_LENGTHS))), "--force",
     )  # fmt: skip
     if not (folder / "plain").exists():
         shutil.rmtree(folder / "plain.partial", ignore_errors=True)
@@ -235,9 +244,10 @@ def main(
             *map(str, (row["packages"]["peak_mb"], row["same_class_percent"])),
         )
     Console(width=120).print(table)
+    rows = with_earlier(rows, RESULTS / f"{name}.json")
+    write_results(name, {"threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())), "clips": rows})
     if SCALED_S in [row["duration_s"] for row in rows]:
         draw(rows)
-    write_results(name, {"threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())), "clips": rows})
 
 
 if __name__ == "__main__":
