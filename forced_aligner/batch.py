@@ -123,10 +123,14 @@ def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict
 
         sides = {"words": alignment.words}
         plot_alignment(samples, sides, Path(clip.audio).name, targets[PLOT], alignment.confidences)
-    lengthened = without_length(file) if any(FORMATS[name].needs_length for name in output.formats) else 0
     weak = sum(word.weak for word in file.words)
     notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
     notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
     notes += [f"{weak} weak"] if weak else []
-    notes += [f"{lengthened} lengthened to {MIN_WORD_MS:.0f} ms"] if lengthened else []
-    return ", ".join(notes)
+    return ", ".join(notes + lengthened(file, output.formats))
+
+
+def lengthened(file: TimedFile, formats: list[str]) -> list[str]:
+    """A note on how many words the `formats` make longer than they are; none where all keep their times."""
+    count = without_length(file) if any(FORMATS[name].needs_length for name in formats) else 0
+    return [f"{count} lengthened to {MIN_WORD_MS:.0f} ms"] if count else []

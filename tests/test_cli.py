@@ -1,6 +1,7 @@
 """The commands as a user runs them: exit codes, one-line errors, results on stdout, progress on stderr."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -137,6 +138,15 @@ def test_infer_prints_json_for_programs(here, three_commands, demo_clips):
     assert [word["word"] for word in found["words"]] == [word.text for word in clip.alignments]
     assert " ".join(word["text"] for word in found["words"]) == clip.transcript
     assert result.stderr.splitlines()[-1].startswith("mel ")
+
+
+def test_infer_says_on_stderr_how_many_words_were_lengthened(here, three_commands, demo_clips):
+    folder, _ = three_commands
+    arguments = ("infer", "--audio-file", demo_clips[1].audio, "--text", " ".join(["one"] * 60), "--format", "srt")
+    result = here("run_coreml_inference.py", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"60 words, [1-9]\d* lengthened to 10 ms", result.stderr.splitlines()[-1])
+    assert "lengthened" not in result.stdout
 
 
 def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, demo_clips, tmp_path):
