@@ -12,7 +12,7 @@ from forced_aligner import features, long_audio, transcript
 from forced_aligner.aligner import Aligner, Alignment
 from forced_aligner.console import log, log_progress, tracked
 from forced_aligner.errors import UserError
-from forced_aligner.files import write_whole
+from forced_aligner.files import identity, is_there, write_whole
 from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_length
 from forced_aligner.schemas import Clip, TimedFile, TimedWord
 
@@ -96,16 +96,16 @@ def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
 
 def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
     """Align every recording and write its files; returns one line for each that failed."""
-    failures, taken = [], {str(Path(clip.audio).resolve()): clip.audio for clip in clips}
+    failures, taken = [], {identity(Path(clip.audio)): clip.audio for clip in clips}
     for number, clip in enumerate(tracked(clips), 1):
         label, targets = f"[{number}/{len(clips)}] {Path(clip.audio).name}", output.targets(clip)
-        if output.skip_existing and all(path.exists() for path in targets.values()):
+        if output.skip_existing and all(is_there(path) for path in targets.values()):
             log(f"{label}  there already")
             continue
         try:
             for path in targets.values():
-                other = taken.setdefault(str(path.resolve()), clip.audio)
-                if other != clip.audio or path.resolve() == Path(clip.audio).resolve():
+                other = taken.setdefault(identity(path), clip.audio)
+                if other != clip.audio or identity(path) == identity(Path(clip.audio)):
                     raise UserError(f"{path} would overwrite what belongs to {other}: rename one, or run it by itself")
             log(f"{label}  {_align_and_write(aligner, clip, output, targets)}")
         except UserError as error:

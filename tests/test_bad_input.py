@@ -92,6 +92,23 @@ def test_a_folder_run_lists_every_bad_recording_and_does_the_rest(aligner, demo_
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
 
 
+@pytest.mark.parametrize("skip_existing", [False, True])
+def test_a_path_that_no_file_can_have_does_not_stop_the_others(aligner, demo_clips, tmp_path, skip_existing):
+    """In a manifest: too long, with NUL or half a surrogate pair inside, below a file, or a circle of links."""
+    shutil.copy(demo_clips[1].audio, tmp_path / "good.flac")
+    (tmp_path / "circle.wav").symlink_to("circle.wav")
+    odd = {"a" * 300: "File name too long", "a\0b.wav": "no file can have that name", "\ud800.wav": "no file can"}
+    odd |= {"good.flac/a.wav": "Not a directory", "circle.wav": "symbolic links"}
+    rows = [{"audio": name, "text": "one"} for name in (*odd, "good.flac")]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    output = batch.Output(tmp_path / "out", ["json", "audacity"], CueOptions(), skip_existing=skip_existing)
+    failures = batch.align_all(aligner, datasets.manifest_clips(tmp_path / "m.jsonl", None), output)
+    for failure, reason in zip(failures, odd.values(), strict=True):
+        assert "no audio file at" in failure
+        assert reason in failure
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.labels.txt"]
+
+
 def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_clips, tmp_path):
     """Killed after its first file: what is there is whole, and the next run does the rest."""
     names = [f"talk-{number}" for number in range(6)]
