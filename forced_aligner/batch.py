@@ -12,7 +12,7 @@ from forced_aligner import features, long_audio, transcript
 from forced_aligner.aligner import Aligner, Alignment
 from forced_aligner.console import log, log_progress, tracked
 from forced_aligner.errors import UserError
-from forced_aligner.files import identity, is_there, write_whole
+from forced_aligner.files import identity, is_there, printable, write_whole
 from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_length
 from forced_aligner.schemas import Clip, TimedFile, TimedWord
 
@@ -54,7 +54,7 @@ def align_file(
     samples = features.load_audio(Path(clip.audio))
     alignment = long_audio.align(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
     file = TimedFile(
-        audio=clip.audio,
+        audio=printable(clip.audio),
         language=clip.language,
         duration_s=round(alignment.duration_s, 4),
         words=_written_words(clip.transcript, alignment, min_confidence),
@@ -122,7 +122,7 @@ def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict
         from forced_aligner.plotting import plot_alignment
 
         sides = {"words": alignment.words}
-        plot_alignment(samples, sides, Path(clip.audio).name, targets[PLOT], alignment.confidences)
+        plot_alignment(samples, sides, Path(file.audio).name, targets[PLOT], alignment.confidences)
     weak = sum(word.weak for word in file.words)
     notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
     notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []

@@ -37,6 +37,11 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def printable(path: str) -> str:
+    """A path as text that can be written: a byte of it that is not UTF-8 becomes an escape, as stderr shows it."""
+    return path.encode(errors="backslashreplace").decode()
+
+
 def identity(path: Path) -> str:
     """What two paths to one file have in common; a path that no file can have, with NUL inside, is itself."""
     try:

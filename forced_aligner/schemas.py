@@ -54,6 +54,10 @@ class Clip(Record):
         """
         if self.problem:
             raise UserError(self.problem)
+        try:
+            self.transcript.encode()
+        except UnicodeEncodeError as error:  # half a surrogate pair, which stands for a byte that was not UTF-8
+            raise UserError(f"character {error.start} of the transcript is not Unicode; give it as UTF-8") from None
 
 
 class ClipManifest(Record):

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from forced_aligner import batch, datasets, features, files
+from forced_aligner import batch, datasets, features, files, reference
 from forced_aligner.aligner import Aligner
 from forced_aligner.backends import MilBackend
 from forced_aligner.bundle import writing
@@ -107,6 +107,43 @@ def test_a_path_that_no_file_can_have_does_not_stop_the_others(aligner, demo_cli
         assert "no audio file at" in failure
         assert reason in failure
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.labels.txt"]
+
+
+def test_a_transcript_that_is_not_unicode_is_one_sentence_and_does_not_stop_the_others(aligner, demo_clips, tmp_path):
+    """A Latin-1 byte of a command line, and half a surrogate pair in a manifest."""
+    for name in ("half", "good"):
+        shutil.copy(demo_clips[1].audio, tmp_path / f"{name}.flac")
+    rows = [{"audio": "half.flac", "text": "one \ud800"}, {"audio": "good.flac", "text": "\U0001f600 one"}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    clips = datasets.manifest_clips(tmp_path / "m.jsonl", None)
+    (failure,) = batch.align_all(aligner, clips, batch.Output(tmp_path / "out", ["json", "srt"], CueOptions()))
+    assert "half.flac: character 4 of the transcript is not Unicode; give it as UTF-8" in failure
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.srt"]
+    with pytest.raises(UserError, match="character 3 of the transcript is not Unicode"):
+        batch.align_file(aligner, Clip(audio=str(tmp_path / "good.flac"), transcript=os.fsdecode(b"caf\xe9")), 0.0)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such names")
+def test_a_file_name_that_is_not_unicode_is_escaped_where_it_is_written(aligner, demo_clips, tmp_path):
+    audio = tmp_path / os.fsdecode(b"caf\xe9.flac")
+    shutil.copy(demo_clips[1].audio, audio)
+    clip = Clip(audio=str(audio), transcript="one")
+    output = batch.Output(tmp_path / "out", list(FORMATS), CueOptions(), plot=True)
+    assert batch.align_all(aligner, [clip], output) == []
+    written = output.targets(clip)
+    assert read_json(TimedFile, written["json"], "").audio == str(tmp_path / r"caf\udce9.flac")
+    assert written["ctm"].read_text().startswith(r"caf\udce9 1 ")
+    assert all(path.stat().st_size for path in written.values())
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such names")
+def test_a_reference_refuses_a_file_name_that_is_not_unicode_before_the_work(demo_checkpoint, demo_clips, tmp_path):
+    audio = tmp_path / os.fsdecode(b"caf\xe9.flac")
+    shutil.copy(demo_clips[1].audio, audio)
+    clips = [demo_clips[1], Clip(audio=str(audio), transcript="one")]
+    with pytest.raises(UserError, match=r"the reference cannot name caf\\udce9\.flac, which is not UTF-8: rename it"):
+        reference.make_reference(demo_checkpoint, clips, tmp_path / "reference.json")
+    assert not (tmp_path / "reference.json").exists()
 
 
 def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_clips, tmp_path):
