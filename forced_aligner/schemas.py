@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -290,10 +290,14 @@ class LintReport(Record):
     largest_constant: float
 
 
+# A file beside `metadata.json`, which may be downloaded: no path that leads elsewhere, and no hidden file.
+BareName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]
+
+
 class ComponentRecord(Record):
     """One converted package. `functions` maps a function's name to its sequence length (None: flexible)."""
 
-    package: str
+    package: BareName
     precision: Precision
     functions: dict[str, int | None]
     size_bytes: int
@@ -322,7 +326,7 @@ class BundleMetadata(Record):
     compress: str = "none"  # as --compress was given
     calibration_clips: int = 0  # 0: it was not calibrated
     components: dict[str, ComponentRecord]
-    processor_files: dict[str, str]  # SHA-256 by file name
+    processor_files: dict[BareName, str]  # SHA-256 by file name
     tool_versions: dict[str, str]
 
     @property
