@@ -182,6 +182,14 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
         ("compare-models.py", [*DEMO, "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
         ("compare-models.py", [*DEMO, "--text", "one"], "--audio-file and --text go together"),
+        *(
+            ("compare-models.py", [*DEMO, "--audio-file", CLIP, "--text", "a", *options], "is instead of a data set")
+            for options in (["--dataset", "auto"], ["--dataset-dir", "."], ["--subset", "test-clean"], ["--download"])
+        ),
+        *(
+            ("compare-models.py", [*DEMO, "--language", "en", *options], "--language is for --audio-file or a folder")
+            for options in ([], ["--dataset", "demo"], ["--dataset", "librispeech"])
+        ),
         ("compare-models.py", [*DEMO, "--dataset", "librispeech"], "no LibriSpeech test-clean in"),
         (INFER, ["compare", "--reference", "absent.json"], "no absent.json at absent.json"),
         ("compare-models.py", [*DEMO, "--dataset", "librispeech", "--subset", "a"], "no subset 'a'; exp"),
