@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from forced_aligner import batch, datasets, features, files, reference
 from forced_aligner.aligner import Aligner
@@ -24,6 +23,7 @@ from forced_aligner.formats import FORMATS, CueOptions
 from forced_aligner.schemas import BundleMetadata, Clip, Reference, TimedFile, read_json
 
 RATE_HZ = 16_000
+DEADLINE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -146,28 +146,30 @@ def test_a_reference_refuses_a_file_name_that_is_not_unicode_before_the_work(dem
     assert not (tmp_path / "reference.json").exists()
 
 
-def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_clips, tmp_path):
+def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_bundle, demo_clips, tmp_path):
     """Killed after its first file: what is there is whole, and the next run does the rest."""
     names = [f"talk-{number}" for number in range(6)]
-    clips = [demo_clips[1].model_copy(update={"audio": str(tmp_path / f"{name}.flac")}) for name in names]
-    for clip in clips:
-        shutil.copy(demo_clips[1].audio, clip.audio)
+    for name in names:
+        shutil.copy(demo_clips[1].audio, tmp_path / f"{name}.flac")
+        (tmp_path / f"{name}.txt").write_text(demo_clips[1].transcript)
     out = tmp_path / "out"
-    options = batch.Output(out, ["json"], CueOptions(), skip_existing=True)
-    aligner.align(features.load_audio(Path(clips[0].audio)), "one")  # loads the packages
-    if (child := os.fork()) == 0:
-        torch.set_num_threads(1)  # the threads of the parent are not there
-        batch.align_all(aligner, clips, options)
-        os._exit(0)
-    while os.waitpid(child, os.WNOHANG) == (0, 0) and not any(out.glob("*.json")):
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, "it ended before it could be killed"
+    script = Path(__file__).parents[1] / "run_coreml_inference.py"
+    options = ("--files", tmp_path, "--output-dir", out, "--model-dir", demo_bundle.folder, "--backend", "mil")
+    with subprocess.Popen([sys.executable, script, "infer", *options], stderr=subprocess.PIPE, text=True) as run:
+        try:
+            deadline = time.monotonic() + DEADLINE_S
+            while run.poll() is None and time.monotonic() < deadline and not any(out.glob("*.json")):
+                time.sleep(0.001)
+        finally:
+            run.kill()
+        said = run.stderr.read()
+    assert run.returncode == -signal.SIGKILL, f"it ended before it could be killed: {said}"
     done = {path: path.read_bytes() for path in out.glob("*.json")}
     assert 0 < len(done) < len(names)
     for path in done:
         assert len(read_json(TimedFile, path, "").timed) == 3
-    assert batch.align_all(aligner, clips, options) == []
+    rest = batch.Output(out, ["json"], CueOptions(), skip_existing=True)
+    assert batch.align_all(aligner, datasets.paired_clips(tmp_path, None), rest) == []
     assert sorted(path.stem for path in out.glob("*.json")) == sorted(names)
     assert all(path.read_bytes() == content for path, content in done.items())
 
