@@ -21,9 +21,11 @@ def make_reference(
     ] = None,
     num_files: Annotated[int, typer.Option(min=1, help="At most so many clips.")] = 10,
     dataset: Annotated[
-        str,
-        typer.Option(help="auto, demo, librispeech, or a folder of pairs such as talk.flac + talk.txt."),
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="auto, demo, librispeech, or a folder of pairs such as talk.flac + talk.txt.", show_default="auto"
+        ),
+    ] = None,
     dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies. (default: data and others)")] = None,
     subset: Annotated[
         str | None,
@@ -45,6 +47,10 @@ def make_reference(
 
     if (audio_file is None) != (text is None):
         raise UserError("--audio-file and --text go together: give both, or neither for a data set")
+    if audio_file is not None and any((dataset, dataset_dir, subset, download)):
+        raise UserError(
+            "--audio-file is instead of a data set: leave out --dataset, --dataset-dir, --subset, --download"
+        )
     found = checkpoint.resolve(model_id)
     checkpoint.announce_fallback(found)
     if audio_file is not None and text is not None:
@@ -52,7 +58,7 @@ def make_reference(
     else:
         is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
         clips = datasets.load_clips(
-            dataset, dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
+            dataset or "auto", dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
         )
     made = reference.make_reference(found, clips[:num_files], output, device)
     typer.echo(f"{made.model_id}: {made.num_samples} files, in {output}")

@@ -70,6 +70,8 @@ def infer(
         return
     file, alignment, _ = batch.align_file(aligner, clips[0], min_confidence, piece_s)
     typer.echo(FORMATS[names[0]].write(file, cues), nl=False)
+    for note in batch.lengthened(file, names):
+        console.log(f"{len(file.timed)} words, {note}")
     if verbose:
         console.log(stage_line(alignment))
 

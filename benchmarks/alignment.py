@@ -33,9 +33,7 @@ from forced_aligner.defaults import DEFAULT_LENGTHS
 WORDS_PER_S = 2.5
 TOKENS_PER_WORD = 4.5
 WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, each a token of the demo's tokenizer
-LENGTHS = (
-    "64,128,192,256,320,384,448,576,704,832,1024,1280,1536,2048,3072,7680"  # the default, and what 120 s and 300 s need
-)
+LONG_LENGTHS = (3072, 7680)  # what 120 s and 300 s need beyond the default
 MAX_TOKENS = 7680  # 400 s with 550 words; PyTorch's attention takes 11 GB there
 LONG_S = 60.0  # beyond it each side has one turn
 SCALED_S = 60.0  # the clip whose time scales the curves of the picture

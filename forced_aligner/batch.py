@@ -12,7 +12,7 @@ from forced_aligner import features, long_audio, transcript
 from forced_aligner.aligner import Aligner, Alignment
 from forced_aligner.console import log, log_progress, tracked
 from forced_aligner.errors import UserError
-from forced_aligner.files import write_whole
+from forced_aligner.files import identity, is_there, printable, write_whole
 from forced_aligner.formats import FORMATS, MIN_WORD_MS, CueOptions, without_length
 from forced_aligner.schemas import Clip, TimedFile, TimedWord
 
@@ -54,7 +54,7 @@ def align_file(
     samples = features.load_audio(Path(clip.audio))
     alignment = long_audio.align(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
     file = TimedFile(
-        audio=clip.audio,
+        audio=printable(clip.audio),
         language=clip.language,
         duration_s=round(alignment.duration_s, 4),
         words=_written_words(clip.transcript, alignment, min_confidence),
@@ -96,16 +96,16 @@ def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
 
 def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
     """Align every recording and write its files; returns one line for each that failed."""
-    failures, taken = [], {str(Path(clip.audio).resolve()): clip.audio for clip in clips}
+    failures, taken = [], {identity(Path(clip.audio)): clip.audio for clip in clips}
     for number, clip in enumerate(tracked(clips), 1):
         label, targets = f"[{number}/{len(clips)}] {Path(clip.audio).name}", output.targets(clip)
-        if output.skip_existing and all(path.exists() for path in targets.values()):
+        if output.skip_existing and all(is_there(path) for path in targets.values()):
             log(f"{label}  there already")
             continue
         try:
             for path in targets.values():
-                other = taken.setdefault(str(path.resolve()), clip.audio)
-                if other != clip.audio or path.resolve() == Path(clip.audio).resolve():
+                other = taken.setdefault(identity(path), clip.audio)
+                if other != clip.audio or identity(path) == identity(Path(clip.audio)):
                     raise UserError(f"{path} would overwrite what belongs to {other}: rename one, or run it by itself")
             log(f"{label}  {_align_and_write(aligner, clip, output, targets)}")
         except UserError as error:
@@ -122,11 +122,15 @@ def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict
         from forced_aligner.plotting import plot_alignment
 
         sides = {"words": alignment.words}
-        plot_alignment(samples, sides, Path(clip.audio).name, targets[PLOT], alignment.confidences)
-    lengthened = without_length(file) if any(FORMATS[name].needs_length for name in output.formats) else 0
+        plot_alignment(samples, sides, Path(file.audio).name, targets[PLOT], alignment.confidences)
     weak = sum(word.weak for word in file.words)
     notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
     notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
     notes += [f"{weak} weak"] if weak else []
-    notes += [f"{lengthened} lengthened to {MIN_WORD_MS:.0f} ms"] if lengthened else []
-    return ", ".join(notes)
+    return ", ".join(notes + lengthened(file, output.formats))
+
+
+def lengthened(file: TimedFile, formats: list[str]) -> list[str]:
+    """A note on how many words the `formats` make longer than they are; none where all keep their times."""
+    count = without_length(file) if any(FORMATS[name].needs_length for name in formats) else 0
+    return [f"{count} lengthened to {MIN_WORD_MS:.0f} ms"] if count else []

@@ -43,8 +43,12 @@ def load_clips(
         download: fetch the subset if it is not there.
 
     Raises:
-        UserError: the data set is not there, or holds no pair.
+        UserError: the data set is not there, or holds no pair, or an option is not for it.
     """
+    if language is not None and dataset in ("auto", "demo", "librispeech"):
+        raise UserError(
+            "--language is for --audio-file or a folder of pairs: the demo's clips and LibriSpeech have theirs"
+        )
     asks_librispeech = folder is not None or subset is not None or download
     if asks_librispeech and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
         raise UserError("--dataset-dir, --subset and --download need --dataset librispeech")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pooch
 import requests
 from requests import exceptions
+from urllib3.exceptions import ReadTimeoutError
 
 from forced_aligner.console import log
 from forced_aligner.errors import UserError
@@ -34,7 +35,10 @@ def fetch(url: str, md5: str, archive: Path) -> None:
         came = f" after {part.stat().st_size / 1e6:.1f} MB" if part.exists() else ""
         remedy = f"run the same command again to go on, or put {archive.name} into {archive.parent} by hand"
         raise UserError(f"cannot download {url} ({_reason(error)}{came}): {remedy}") from None
-    except ValueError:  # of pooch, which has removed the file
+    except ValueError as error:
+        if "does not match the known hash" not in str(error):
+            raise
+        # pooch has removed the file
         raise UserError(f"{url} came with another checksum than is published: run the same command again") from None
     except OSError as error:
         raise UserError(f"cannot write {archive} ({error.strerror}): free space, or choose another place") from None
@@ -59,12 +63,13 @@ def _save(response: requests.Response, part: Path, have: int) -> None:
 
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    total = int(response.headers.get("Content-Length", 0)) + have
+    length = response.headers.get("Content-Length", "")
+    total = have + int(length) if length.isdecimal() else None
     with (
         part.open("ab" if have else "wb") as file,
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task("", total=total or None, completed=have)
+        task = progress.add_task("", total=total, completed=have)
         for piece in response.iter_content(PIECE_BYTES):
             file.write(piece)
             progress.advance(task, len(piece))
@@ -76,7 +81,11 @@ def _reason(error: exceptions.RequestException) -> str:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, exceptions.Timeout):
         return f"no answer in {TIMEOUT_S} s"
-    return "the connection broke" if isinstance(error, exceptions.ChunkedEncodingError) else "no connection"
+    if error.args and isinstance(error.args[0], ReadTimeoutError):  # requests has it as a ConnectionError
+        return f"nothing came for {TIMEOUT_S} s"
+    if isinstance(error, exceptions.ChunkedEncodingError):
+        return "the connection broke"
+    return "no connection" if isinstance(error, exceptions.ConnectionError) else "its answer cannot be read"
 
 
 def unpack(archive: Path, inner: str, folder: Path) -> None:

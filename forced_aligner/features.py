@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import librosa
@@ -30,9 +31,9 @@ def load_audio(path: Path) -> NDArray[np.float32]:
     """
     require_audio_file(path)
     try:
-        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)  # (samples, channels)
+        samples, rate_hz = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)  # (samples, channels)
     except (soundfile.SoundFileError, OSError) as error:
-        reason = str(error).removeprefix(f"Error opening {str(path)!r}: ")
+        reason = str(error).removeprefix(f"Error opening {os.fsencode(path)!r}: ")
         raise UserError(f"cannot decode {path} ({reason}); expected wav, flac, ogg or mp3") from None
     except MemoryError:  # what a damaged header says of the length
         raise UserError(f"{path} does not fit into memory, or its header is damaged; export it again") from None

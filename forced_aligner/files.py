@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -14,12 +15,39 @@ def require_audio_file(path: Path) -> None:
     """Refuse what is not a file.
 
     Raises:
-        UserError: nothing is there, or a folder.
+        UserError: nothing is there, or a folder, or the path is none that a file can have.
     """
-    if path.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        raise UserError(f"no audio file at {path}") from None
+    except OSError as error:
+        raise UserError(f"no audio file at {path} ({error.strerror})") from None
+    except ValueError:
+        raise UserError(f"no audio file at {str(path)!r} (no file can have that name)") from None
+    if is_folder:
         raise UserError(f"{path} is a folder; expected an audio file (wav, flac, ogg or mp3)")
-    if not path.exists():
-        raise UserError(f"no audio file at {path}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`; a path that the system refuses, as a name too long, is not there."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def printable(path: str) -> str:
+    """A path as text that can be written: a byte of it that is not UTF-8 becomes an escape, as stderr shows it."""
+    return path.encode(errors="backslashreplace").decode()
+
+
+def identity(path: Path) -> str:
+    """What two paths to one file have in common; a path that no file can have, with NUL inside, is itself."""
+    try:
+        return str(path.resolve())
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
+        return str(path.absolute())
 
 
 def require_writable(path: Path) -> None:

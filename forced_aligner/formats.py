@@ -186,9 +186,9 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "json": Format(".json", lambda file, _: file.model_dump_json(indent=2) + "\n"),
-    "srt": Format(".srt", lambda file, options: _subtitles(file, options, "srt")),
-    "vtt": Format(".vtt", lambda file, options: _subtitles(file, options, "vtt")),
-    "ass": Format(".ass", lambda file, options: _subtitles(file, options, "ass")),
+    "srt": Format(".srt", lambda file, options: _subtitles(file, options, "srt"), needs_length=True),
+    "vtt": Format(".vtt", lambda file, options: _subtitles(file, options, "vtt"), needs_length=True),
+    "ass": Format(".ass", lambda file, options: _subtitles(file, options, "ass"), needs_length=True),
     "textgrid": Format(".TextGrid", _textgrid, needs_length=True),
     "ctm": Format(".ctm", _ctm, needs_length=True),
     "audacity": Format(".labels.txt", _audacity),

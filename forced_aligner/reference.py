@@ -16,7 +16,8 @@ from forced_aligner import checkpoint, features
 from forced_aligner.aligner import check_duration, split_words, word_time
 from forced_aligner.console import log, tracked
 from forced_aligner.device import DeviceName, require_device
-from forced_aligner.files import require_audio_file, require_writable
+from forced_aligner.errors import UserError
+from forced_aligner.files import printable, require_audio_file, require_writable
 from forced_aligner.schemas import (
     Clip,
     Reference,
@@ -66,6 +67,7 @@ def make_reference(
     for clip in clips:
         clip.check()
         require_audio_file(Path(clip.audio))
+        _path_from(output, clip)
     require_writable(output)
     model = checkpoint.load_model(found).to(device)
     processor = checkpoint.load_processor(found.folder)
@@ -82,7 +84,7 @@ def make_reference(
         )
         samples.append(
             ReferenceSample(
-                audio=os.path.relpath(Path(clip.audio).resolve(), output.parent.resolve()),
+                audio=_path_from(output, clip),
                 transcript=clip.transcript,
                 language=clip.language,
                 duration_s=round(duration_s, 4),
@@ -108,3 +110,11 @@ def make_reference(
     )
     write_json(reference, output)
     return reference
+
+
+def _path_from(output: Path, clip: Clip) -> str:
+    """The recording's path from the folder of the reference, by which `compare` finds it again."""
+    path = os.path.relpath(Path(clip.audio).resolve(), output.parent.resolve())
+    if printable(path) != path:
+        raise UserError(f"the reference cannot name {printable(path)}, which is not UTF-8: rename it")
+    return path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -54,6 +54,10 @@ class Clip(Record):
         """
         if self.problem:
             raise UserError(self.problem)
+        try:
+            self.transcript.encode()
+        except UnicodeEncodeError as error:  # half a surrogate pair, which stands for a byte that was not UTF-8
+            raise UserError(f"character {error.start} of the transcript is not Unicode; give it as UTF-8") from None
 
 
 class ClipManifest(Record):
@@ -286,10 +290,14 @@ class LintReport(Record):
     largest_constant: float
 
 
+# A file beside `metadata.json`, which may be downloaded: no path that leads elsewhere, and no hidden file.
+BareName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]
+
+
 class ComponentRecord(Record):
     """One converted package. `functions` maps a function's name to its size (decoder tokens, audio frames) or None."""
 
-    package: str
+    package: BareName
     precision: Precision
     functions: dict[str, int | None]
     size_bytes: int
@@ -318,7 +326,7 @@ class BundleMetadata(Record):
     compress: str = "none"  # as --compress was given
     calibration_clips: int = 0  # 0: it was not calibrated
     components: dict[str, ComponentRecord]
-    processor_files: dict[str, str]  # SHA-256 by file name
+    processor_files: dict[BareName, str]  # SHA-256 by file name
     tool_versions: dict[str, str]
 
     @property

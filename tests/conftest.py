@@ -18,6 +18,7 @@ from forced_aligner.paths import DEMO_FOLDER, REFERENCE_FILE  # noqa: E402
 from individual_components import COMPONENTS, DEFAULT_COMPONENTS  # noqa: E402
 
 FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
+FLOAT16_FRAMES = (78, 208)
 DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
 AUDIO_FRAMES = (52, 104, 256)  # half a window, one, and two with room for padding
 
@@ -154,7 +155,7 @@ def demo_bundle(demo_checkpoint, tmp_path_factory):
 def float16_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in the five default packages, all in float16."""
     folder = tmp_path_factory.mktemp("bundle") / "float16"
-    options = conversion.Options(DEFAULT_COMPONENTS, FLOAT16_LENGTHS, precision="float16")
+    options = conversion.Options(DEFAULT_COMPONENTS, FLOAT16_LENGTHS, FLOAT16_FRAMES, precision="float16")
     conversion.convert(demo_checkpoint, folder, options)
     return Bundle.open(folder)
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from forced_aligner import batch, datasets, features, files
+from forced_aligner import batch, datasets, features, files, reference
 from forced_aligner.aligner import Aligner
 from forced_aligner.backends import MilBackend
 from forced_aligner.bundle import writing
@@ -24,6 +23,7 @@ from forced_aligner.formats import FORMATS, CueOptions
 from forced_aligner.schemas import BundleMetadata, Clip, Reference, TimedFile, read_json
 
 RATE_HZ = 16_000
+DEADLINE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -92,28 +92,84 @@ def test_a_folder_run_lists_every_bad_recording_and_does_the_rest(aligner, demo_
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.json"]
 
 
-def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_clips, tmp_path):
+@pytest.mark.parametrize("skip_existing", [False, True])
+def test_a_path_that_no_file_can_have_does_not_stop_the_others(aligner, demo_clips, tmp_path, skip_existing):
+    """In a manifest: too long, with NUL or half a surrogate pair inside, below a file, or a circle of links."""
+    shutil.copy(demo_clips[1].audio, tmp_path / "good.flac")
+    (tmp_path / "circle.wav").symlink_to("circle.wav")
+    odd = {"a" * 300: "File name too long", "a\0b.wav": "no file can have that name", "\ud800.wav": "no file can"}
+    odd |= {"good.flac/a.wav": "Not a directory", "circle.wav": "symbolic links"}
+    rows = [{"audio": name, "text": "one"} for name in (*odd, "good.flac")]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    output = batch.Output(tmp_path / "out", ["json", "audacity"], CueOptions(), skip_existing=skip_existing)
+    failures = batch.align_all(aligner, datasets.manifest_clips(tmp_path / "m.jsonl", None), output)
+    for failure, reason in zip(failures, odd.values(), strict=True):
+        assert "no audio file at" in failure
+        assert reason in failure
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.labels.txt"]
+
+
+def test_a_transcript_that_is_not_unicode_is_one_sentence_and_does_not_stop_the_others(aligner, demo_clips, tmp_path):
+    """A Latin-1 byte of a command line, and half a surrogate pair in a manifest."""
+    for name in ("half", "good"):
+        shutil.copy(demo_clips[1].audio, tmp_path / f"{name}.flac")
+    rows = [{"audio": "half.flac", "text": "one \ud800"}, {"audio": "good.flac", "text": "\U0001f600 one"}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    clips = datasets.manifest_clips(tmp_path / "m.jsonl", None)
+    (failure,) = batch.align_all(aligner, clips, batch.Output(tmp_path / "out", ["json", "srt"], CueOptions()))
+    assert "half.flac: character 4 of the transcript is not Unicode; give it as UTF-8" in failure
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.json", "good.srt"]
+    with pytest.raises(UserError, match="character 3 of the transcript is not Unicode"):
+        batch.align_file(aligner, Clip(audio=str(tmp_path / "good.flac"), transcript=os.fsdecode(b"caf\xe9")), 0.0)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such names")
+def test_a_file_name_that_is_not_unicode_is_escaped_where_it_is_written(aligner, demo_clips, tmp_path):
+    audio = tmp_path / os.fsdecode(b"caf\xe9.flac")
+    shutil.copy(demo_clips[1].audio, audio)
+    clip = Clip(audio=str(audio), transcript="one")
+    output = batch.Output(tmp_path / "out", list(FORMATS), CueOptions(), plot=True)
+    assert batch.align_all(aligner, [clip], output) == []
+    written = output.targets(clip)
+    assert read_json(TimedFile, written["json"], "").audio == str(tmp_path / r"caf\udce9.flac")
+    assert written["ctm"].read_text().startswith(r"caf\udce9 1 ")
+    assert all(path.stat().st_size for path in written.values())
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such names")
+def test_a_reference_refuses_a_file_name_that_is_not_unicode_before_the_work(demo_checkpoint, demo_clips, tmp_path):
+    audio = tmp_path / os.fsdecode(b"caf\xe9.flac")
+    shutil.copy(demo_clips[1].audio, audio)
+    clips = [demo_clips[1], Clip(audio=str(audio), transcript="one")]
+    with pytest.raises(UserError, match=r"the reference cannot name caf\\udce9\.flac, which is not UTF-8: rename it"):
+        reference.make_reference(demo_checkpoint, clips, tmp_path / "reference.json")
+    assert not (tmp_path / "reference.json").exists()
+
+
+def test_a_killed_folder_run_leaves_nothing_half_made(aligner, demo_bundle, demo_clips, tmp_path):
     """Killed after its first file: what is there is whole, and the next run does the rest."""
     names = [f"talk-{number}" for number in range(6)]
-    clips = [demo_clips[1].model_copy(update={"audio": str(tmp_path / f"{name}.flac")}) for name in names]
-    for clip in clips:
-        shutil.copy(demo_clips[1].audio, clip.audio)
+    for name in names:
+        shutil.copy(demo_clips[1].audio, tmp_path / f"{name}.flac")
+        (tmp_path / f"{name}.txt").write_text(demo_clips[1].transcript)
     out = tmp_path / "out"
-    options = batch.Output(out, ["json"], CueOptions(), skip_existing=True)
-    aligner.align(features.load_audio(Path(clips[0].audio)), "one")  # loads the packages
-    if (child := os.fork()) == 0:
-        torch.set_num_threads(1)  # the threads of the parent are not there
-        batch.align_all(aligner, clips, options)
-        os._exit(0)
-    while os.waitpid(child, os.WNOHANG) == (0, 0) and not any(out.glob("*.json")):
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL, "it ended before it could be killed"
+    script = Path(__file__).parents[1] / "run_coreml_inference.py"
+    options = ("--files", tmp_path, "--output-dir", out, "--model-dir", demo_bundle.folder, "--backend", "mil")
+    with subprocess.Popen([sys.executable, script, "infer", *options], stderr=subprocess.PIPE, text=True) as run:
+        try:
+            deadline = time.monotonic() + DEADLINE_S
+            while run.poll() is None and time.monotonic() < deadline and not any(out.glob("*.json")):
+                time.sleep(0.001)
+        finally:
+            run.kill()
+        said = run.stderr.read()
+    assert run.returncode == -signal.SIGKILL, f"it ended before it could be killed: {said}"
     done = {path: path.read_bytes() for path in out.glob("*.json")}
     assert 0 < len(done) < len(names)
     for path in done:
         assert len(read_json(TimedFile, path, "").timed) == 3
-    assert batch.align_all(aligner, clips, options) == []
+    rest = batch.Output(out, ["json"], CueOptions(), skip_existing=True)
+    assert batch.align_all(aligner, datasets.paired_clips(tmp_path, None), rest) == []
     assert sorted(path.stem for path in out.glob("*.json")) == sorted(names)
     assert all(path.read_bytes() == content for path, content in done.items())
 

@@ -13,8 +13,8 @@ from forced_aligner.aligner import Aligner
 from forced_aligner.backends import MilBackend
 from forced_aligner.batch import Output
 from forced_aligner.errors import UserError
-from forced_aligner.formats import CueOptions
-from forced_aligner.schemas import Clip
+from forced_aligner.formats import FORMATS, CueOptions
+from forced_aligner.schemas import Clip, TimedFile, TimedWord
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,23 @@ def test_silence_is_answered_with_a_warning(aligner, tmp_path, capsys):
     file, _, _ = batch.align_file(aligner, Clip(audio=str(path), transcript="one two"), 0.0)
     assert len(file.timed) == 2
     assert "the audio is silent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_words_that_a_format_lengthens_are_counted(name):
+    words = [TimedWord(text=word, word=word, start_time_ms=80, end_time_ms=80, confidence=1) for word in "ab"]
+    file = TimedFile(audio="a.wav", language=None, duration_s=1, words=words)
+    raw = ("json", "tsv", "audacity")
+    assert batch.lengthened(file, ["json", name]) == ([] if name in raw else ["2 lengthened to 10 ms"])
+
+
+def test_a_folder_run_says_how_many_words_were_lengthened(aligner, demo_clips, tmp_path, capsys):
+    clip = demo_clips[1].model_copy(update={"transcript": " ".join(["one"] * 60)})
+    assert batch.align_all(aligner, [clip], output(tmp_path, "json", "srt")) == []
+    file = TimedFile.model_validate_json((tmp_path / f"{Path(clip.audio).stem}.json").read_bytes())
+    count = sum(word.start_time_ms == word.end_time_ms for word in file.words)
+    assert count > 0
+    assert f", {count} lengthened to 10 ms" in capsys.readouterr().err
 
 
 def test_a_plot_is_drawn(aligner, demo_clips, tmp_path):

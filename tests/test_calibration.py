@@ -16,7 +16,7 @@ from forced_aligner.schemas import Reference, read_json
 from individual_components import DEFAULT_COMPONENTS
 
 CLIPS = 5  # none longer than 5 s: one decoder length
-OPTIONS = {"components": DEFAULT_COMPONENTS, "decoder_lengths": (256,), "precision": "float16"}
+OPTIONS = {"components": DEFAULT_COMPONENTS, "decoder_lengths": (256,), "audio_frames": (104,), "precision": "float16"}
 
 
 @pytest.fixture(scope="module")

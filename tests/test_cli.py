@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -142,6 +143,15 @@ def test_infer_prints_json_for_programs(here, three_commands, demo_clips):
     assert result.stderr.splitlines()[-1].startswith("mel ")
 
 
+def test_infer_says_on_stderr_how_many_words_were_lengthened(here, three_commands, demo_clips):
+    folder, _ = three_commands
+    arguments = ("infer", "--audio-file", demo_clips[1].audio, "--text", " ".join(["one"] * 60), "--format", "srt")
+    result = here("run_coreml_inference.py", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"60 words, [1-9]\d* lengthened to 10 ms", result.stderr.splitlines()[-1])
+    assert "lengthened" not in result.stdout
+
+
 def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, demo_clips, tmp_path):
     folder, _ = three_commands
     clip = demo_clips[1]
@@ -175,6 +185,14 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
         ("compare-models.py", [*DEMO, "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
         ("compare-models.py", [*DEMO, "--text", "one"], "--audio-file and --text go together"),
+        *(
+            ("compare-models.py", [*DEMO, "--audio-file", CLIP, "--text", "a", *options], "is instead of a data set")
+            for options in (["--dataset", "auto"], ["--dataset-dir", "."], ["--subset", "test-clean"], ["--download"])
+        ),
+        *(
+            ("compare-models.py", [*DEMO, "--language", "en", *options], "--language is for --audio-file or a folder")
+            for options in ([], ["--dataset", "demo"], ["--dataset", "librispeech"])
+        ),
         ("compare-models.py", [*DEMO, "--dataset", "librispeech"], "no LibriSpeech test-clean in"),
         (INFER, ["compare", "--reference", "absent.json"], "no absent.json at absent.json"),
         ("compare-models.py", [*DEMO, "--dataset", "librispeech", "--subset", "a"], "no subset 'a'; exp"),

@@ -41,7 +41,11 @@ def compressed(demo_checkpoint, tmp_path_factory):
     made = {}
     for preset in PRESETS:
         folder = tmp_path_factory.mktemp("compressed") / preset
-        convert(demo_checkpoint, folder, Options(DEFAULT_COMPONENTS, (256, 768), precision="float16", compress=preset))
+        convert(
+            demo_checkpoint,
+            folder,
+            Options(DEFAULT_COMPONENTS, (256, 768), (104,), precision="float16", compress=preset),
+        )
         made[preset] = Bundle.open(folder)
     return made
 
@@ -119,7 +123,7 @@ def test_sub_byte_weights_equal_coremltools_reader(compressed, preset, dtype, re
     package = compressed[preset].package("audio_transformer")
     path = package / WEIGHTS_FILE
     theirs, ours, checked = _BlobStorageReader(str(path)), WeightFile(path), 0
-    for name, value in file_values(Program(package).spec.mlProgram.functions["main"]):
+    for name, value in file_values(Program(package).spec.mlProgram.functions["frames_104"]):
         if tensor_type(value.type)[0] == getattr(MIL_pb2, dtype):
             expected = np.asarray(getattr(theirs, f"read_{reader}_data")(value.blobFileValue.offset))
             np.testing.assert_array_equal(ours.read(value, name).reshape(-1), expected)

@@ -16,6 +16,7 @@ from forced_aligner.conversion import Options
 from forced_aligner.errors import UserError
 from forced_aligner.mil.program import Program
 from forced_aligner.paths import METADATA_FILE
+from forced_aligner.schemas import write_json
 from individual_components import COMPONENTS
 
 QUICK = ("embedding", "lm_head")  # what converts in a second
@@ -299,3 +300,13 @@ def test_a_damaged_folder_is_refused(converted, kind, message):
         Bundle.open(converted)
     assert "\n" not in str(caught.value)
     assert "convert-coreml.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../x", "../../x", "/etc/x", "a/x", "a\\x", ".x", "..", "", "a\0x"])
+def test_metadata_that_names_a_file_elsewhere_is_refused(demo_bundle, tmp_path, name):
+    metadata = demo_bundle.metadata
+    record = metadata.components["lm_head"].model_copy(update={"package": name})
+    for changed in ({"components": {"lm_head": record}}, {"processor_files": {name: "0"}}):
+        write_json(metadata.model_copy(update=changed), tmp_path / METADATA_FILE)
+        with pytest.raises(UserError, match=r"is not a valid metadata\.json: .*should match pattern"):
+            Bundle.open(tmp_path)

@@ -14,6 +14,7 @@ from forced_aligner.errors import UserError
 
 SUBSET = "dev-other"
 CHAPTER = f"LibriSpeech/{SUBSET}/116/288045"
+DEADLINE_S = 10
 UTTERANCE = "116-288045-0000"
 
 
@@ -41,11 +42,16 @@ def content(demo_clips):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` under every name. `breaks_at`: bytes of an answer after which the connection ends, once."""
+    """Serves `content` under every name. `breaks_at`: bytes of an answer after which the connection ends, once.
+
+    `length`: what it says of the length instead. `goes_on`: the end of the connection waits for it.
+    """
 
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.ranges, self.has_ranges, self.breaks_at, self.status = content, [], True, None, None
+        self.length, self.goes_on = None, threading.Event()
+        self.goes_on.set()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,9 +61,10 @@ class Handler(BaseHTTPRequestHandler):
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.has_ranges else 0
         answer = self.server.content[start:]
         self.send_response(self.server.status or (200 if not start else 206 if answer else 416))
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", self.server.length or str(len(answer)))
         self.end_headers()
         self.wfile.write(answer[: self.server.breaks_at])
+        self.server.goes_on.wait(DEADLINE_S)
         self.server.breaks_at = None
 
     def log_message(self, *arguments):
@@ -157,6 +164,26 @@ def test_offline_is_one_sentence_with_the_way_out(monkeypatch, tmp_path):
     ) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_falls_silent_is_not_taken_for_no_connection(server, content, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
+    server.breaks_at = len(content) // 2
+    server.goes_on.clear()
+    with pytest.raises(UserError, match=r"nothing came for 0\.2 s.*: run the same command again to go on"):
+        load(tmp_path)
+    server.goes_on.set()
+
+
+def test_a_length_that_is_no_number_is_not_taken_for_another_checksum(server, tmp_path):
+    server.length = "many"
+    assert len(load(tmp_path)) == 1
+
+
+def test_an_answer_that_cannot_be_read_is_said(server, tmp_path):
+    server.length = "5, 6"
+    with pytest.raises(UserError, match="its answer cannot be read"):
+        load(tmp_path)
 
 
 def test_a_servers_refusal_is_named(server, tmp_path):
