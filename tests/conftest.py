@@ -1,9 +1,13 @@
 """Shared fixtures: the demo aligner, its packages and its reference are made once for all tests."""
 
+import os
 import socket
 import subprocess
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: with more threads each waits for the others
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from forced_aligner.console import quiet_libraries
 

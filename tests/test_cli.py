@@ -23,6 +23,7 @@ CLIP = ROOT / "demo/clips/clip-01.flac"
 def run(script, *arguments, cwd):
     """A command in a process of its own."""
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "no-hub")}
+    environment |= {key: os.environ[key] for key in ("OMP_NUM_THREADS",) if key in os.environ}
     return subprocess.run(
         [sys.executable, ROOT / script, *map(str, arguments)],
         cwd=cwd,

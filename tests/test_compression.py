@@ -160,7 +160,7 @@ def test_head_first_convolution_norms_and_biases_stay(compressed):
     convolutions = [step for step in steps if step.kind == "conv"]
     assert isinstance(convolutions[0].arguments["weight"], torch.Tensor)
     assert convolutions[1].arguments["weight"].name in made
-    layers = Program(compressed["int4"].package("audio_transformer")).function().steps
+    layers = Program(compressed["int4"].package("audio_transformer")).function("frames_104").steps
     for step in layers:
         for key in ("gamma", "beta", "bias"):
             assert isinstance(step.arguments.get(key, torch.zeros(1)), torch.Tensor)
@@ -183,7 +183,10 @@ def test_one_component_can_have_a_preset_of_its_own():
     [
         ({"compress": "int5"}, "--compress takes none, int8, int6, int4"),
         ({"compress": "int8,decoder=int4"}, "--compress names 'decoder'"),
-        ({"compress": "int8", "deployment_target": "iOS17", "decoder_lengths": (256,)}, "constexpr ops of iOS 18"),
+        (
+            {"compress": "int8", "deployment_target": "iOS17", "decoder_lengths": (256,), "audio_frames": (208,)},
+            "constexpr ops of iOS 18",
+        ),
     ],
 )
 def test_what_cannot_be_compressed_is_refused(options, message):

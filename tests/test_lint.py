@@ -107,7 +107,7 @@ def test_a_weight_that_is_not_finite_is_found_in_the_file(float16_bundle, tmp_pa
     record = float16_bundle.record("audio_transformer")
     package = tmp_path / record.package
     shutil.copytree(float16_bundle.package("audio_transformer"), package)
-    function = Program(package).spec.mlProgram.functions["main"]
+    function = Program(package).spec.mlProgram.functions["frames_78"]
     name, value = list(file_values(function))[5]
     data = bytearray((package / WEIGHTS_FILE).read_bytes())
     start = BLOB_RECORD.unpack_from(data, value.blobFileValue.offset)[3]

@@ -93,6 +93,6 @@ def test_the_picture_shows_every_row(swept, tmp_path):
 def test_rows_of_other_folders_need_no_measurement(demo_bundle):
     scores = parity.score(np.zeros(4)).model_dump()
     report = parity.ParityReport(
-        **scores, model_id="demo", backend="mil", precision={}, files=1, passed=True, samples=[]
+        **scores, model_id="demo", backend="mil", precision={}, files=1, passed=True, samples=[], package_sha256={}
     )
     assert sweep.row("m", demo_bundle, report, {}).components == {}
