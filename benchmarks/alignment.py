@@ -5,8 +5,8 @@
 On the full-size random model, with clips of several lengths. Each side lives in a process of its own and loads once;
 they take turns on the same clip, one at a time, on the same threads: three turns, or one beyond a minute. A time is
 that from samples to the scores at the `<timestamp>` tokens, the best of all turns; the memory is the process's peak so
-far, clips in ascending order. The picture (docs/cost.png) has the time of each stage beside what the model itself
-needs: the multiply-adds of its real rows and of the pairs that may see each other, scaled to the time of one clip.
+far, clips in ascending order. The picture (docs/cost.png) has the multiply-adds that each stage executes and needs (see
+work.py), and the memory.
 """
 
 import json
@@ -36,7 +36,6 @@ WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, eac
 LONG_LENGTHS = (3072, 7680)  # what 120 s and 300 s need beyond the default
 MAX_TOKENS = 7680  # 400 s with 550 words; PyTorch's attention takes 11 GB there
 LONG_S = 60.0  # beyond it each side has one turn
-SCALED_S = 60.0  # the clip whose time scales the curves of the picture
 PACKAGES = "alignment"  # the folder of the converted model
 PICTURE = ROOT / "docs/cost.png"
 PLAIN_END_S = 19.0  # the plain way's 256 frames
@@ -122,9 +121,6 @@ def work(side: str, folder: Path, pipe: Any) -> None:
 
 def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[str, Any]]:
     """A row for each duration: each side's best time, its peak memory, and what agrees with PyTorch."""
-    from forced_aligner.bundle import Bundle
-
-    counted = Work(Bundle.open(folder / PACKAGES))
     context = multiprocessing.get_context("spawn")
     pipes, rows = {}, []
     for side in SIDES:
@@ -134,15 +130,7 @@ def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[st
     for duration_s in sorted(durations_s):
         job = clip(duration_s)
         sides = [side for side in SIDES if side != "plain" or duration_s <= PLAIN_END_S]
-        shape = Shape(duration_s, *prompt_sizes(duration_s, job[1]))
-        row: dict[str, Any] = {
-            "duration_s": duration_s,
-            "words": len(job[1]),
-            "needed_gmacs": {
-                "audio_encoder": round(counted.needed_encoder(shape) / 1e9, 1),
-                "decoder": round(counted.needed_decoder(shape) / 1e9, 1),
-            },
-        }
+        row: dict[str, Any] = {"duration_s": duration_s, "words": len(job[1])}
         classes = {}
         for _ in range(rounds if duration_s <= LONG_S else 1):
             for side in sides:
@@ -161,36 +149,39 @@ def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[st
     return rows
 
 
-def prompt_sizes(duration_s: float, words: list[str]) -> tuple[int, int, int]:
-    """Audio tokens (of whole seconds), words and prompt tokens of a clip; the demo's tokenizer has a token a letter."""
+def shape_of(duration_s: float, words: int) -> Shape:
+    """A clip of whole seconds as the chain sees it; the demo's tokenizer has a token a letter."""
     audio_tokens = 13 * int(duration_s)
-    return audio_tokens, len(words), audio_tokens + 2 + sum(len(word) + 2 for word in words)
+    text_tokens = sum(len(WORDS[index % len(WORDS)]) + 2 for index in range(words))
+    return Shape(duration_s, audio_tokens, words, audio_tokens + 2 + text_tokens)
 
 
-def draw(rows: list[dict[str, Any]]) -> None:
-    """Time of each stage over the length of the audio, beside what the model needs; and peak memory."""
+def draw(rows: list[dict[str, Any]], folder: Path) -> None:
+    """The multiply-adds of both stages over the length of the audio, executed and needed; and peak memory."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from forced_aligner.bundle import Bundle
+
+    bundle = Bundle.open(folder / PACKAGES)
+    work, metadata = Work(bundle), bundle.metadata
     lengths_s = [row["duration_s"] for row in rows]
-    (scaled,) = [row for row in rows if row["duration_s"] == SCALED_S]
-    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for stage, color in (("audio_encoder", "tab:blue"), ("decoder", "tab:orange")):
-        measured_s = [row["packages"]["stages_s"][stage] for row in rows]
-        rate = scaled["packages"]["stages_s"][stage] / scaled["needed_gmacs"][stage]
-        name = stage.replace("_", " ")
-        times.plot(lengths_s, measured_s, "o", color=color, label=f"{name}, measured")
-        needed_s = [row["needed_gmacs"][stage] * rate for row in rows]
-        times.plot(
-            lengths_s, needed_s, "-", color=color, label=f"{name}, what the model needs, scaled at {SCALED_S:.0f} s"
-        )
-    times.set(xscale="log", yscale="log", xlabel="audio, s", ylabel="time, s")
+    shapes = [shape_of(row["duration_s"], row["words"]) for row in rows]
+    curves = {
+        "audio encoder": ([work.executed_encoder(s, metadata.audio_frames) for s in shapes], work.needed_encoder),
+        "decoder": ([work.executed_decoder(s, metadata.decoder_lengths) for s in shapes], work.needed_decoder),
+    }
+    figure, (macs, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for (stage, (executed, needed)), color in zip(curves.items(), ("tab:blue", "tab:orange"), strict=True):
+        macs.plot(lengths_s, [value / 1e9 for value in executed], "o", color=color, label=f"{stage}, executed")
+        macs.plot(lengths_s, [needed(s) / 1e9 for s in shapes], "-", color=color, label=f"{stage}, needed by the model")
+    macs.set(xscale="log", yscale="log", xlabel="audio, s", ylabel="multiply-adds, billions")
     for side, marker in (("packages", "o-"), ("pytorch", "s--")):
         memory.plot(lengths_s, [row[side]["peak_mb"] / 1000 for row in rows], marker, label=side)
     memory.set(xlabel="audio, s", ylabel="peak memory, GB", ylim=(0, None))
-    for axes in (times, memory):
+    for axes in (macs, memory):
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
     figure.savefig(PICTURE, dpi=120)
@@ -244,8 +235,7 @@ def main(
     Console(width=120).print(table)
     rows = with_earlier(rows, RESULTS / f"{name}.json")
     write_results(name, {"threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())), "clips": rows})
-    if SCALED_S in [row["duration_s"] for row in rows]:
-        draw(rows)
+    draw(rows, folder)
 
 
 if __name__ == "__main__":

@@ -133,16 +133,20 @@ class Work:
         self, clip: Shape, frames: Sequence[int], lengths: Sequence[int], head_rows: int | None = None
     ) -> float:
         """The multiply-adds of a clip on functions of these sizes."""
+        head = (head_rows or 2 * clip.words) * self._head_row
+        return self.executed_encoder(clip, frames) + self.executed_decoder(clip, lengths) + head
+
+    def executed_encoder(self, clip: Shape, frames: Sequence[int]) -> float:
+        """Those of convolutions and audio transformer."""
         step = frames_per_call(max(frames), self.dimensions.window_tokens)
-        groups = _parts(clip.audio_tokens, step)
-        calls = [min(size for size in frames if size >= group) for group in groups]
+        calls = [min(size for size in frames if size >= group) for group in _parts(clip.audio_tokens, step)]
+        chunks = -(-clip.audio_tokens // self.dimensions.chunk_tokens)
+        return chunks * self._chunk + sum(self.encoder(call, call**2) for call in calls)
+
+    def executed_decoder(self, clip: Shape, lengths: Sequence[int]) -> float:
+        """Those of the decoder."""
         length = min(size for size in lengths if size >= clip.prompt)
-        return (
-            -(-clip.audio_tokens // self.dimensions.chunk_tokens) * self._chunk
-            + sum(self.encoder(call, call**2) for call in calls)
-            + self.decoder(length, executed_pairs(length))
-            + (head_rows or 2 * clip.words) * self._head_row
-        )
+        return self.decoder(length, executed_pairs(length))
 
     def needed(self, clip: Shape) -> float:
         """The multiply-adds of a clip's real rows, and of the pairs of them that may see each other."""
