@@ -46,6 +46,7 @@ def package_gb(folder: Path) -> float:
 def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint is.")] = FULL_SIZE,
     rounds: Annotated[int, typer.Option(help="Turns of each whole conversion.")] = 2,
+    each: Annotated[bool, typer.Option("--each/--no-each", help="Each component alone as well.")] = True,
 ) -> None:
     """Measure, and print a table."""
     from rich.console import Console
@@ -63,11 +64,12 @@ def main(
             "size_gb": package_gb(folder / f"conversion-{way}"),
             "wall_over_plain": round(statistics.median(run[way]["wall_s"] / run[PLAIN]["wall_s"] for run in runs), 3),
         }
-    alone = {key: {way: convert(way, checkpoint, folder, key) for way in ways} for key in COMPONENTS}
+    keys = COMPONENTS if each else ()
+    alone = {key: {way: convert(way, checkpoint, folder, key) for way in ways} for key in keys}
     table = Table("", "way", "wall s", "CPU s", "peak GB", "of plain wall")
-    for label, each in {"all": results, **alone}.items():
-        for way, row in each.items():
-            ratio = row["wall_s"] / each[PLAIN]["wall_s"]
+    for label, found in {"all": results, **alone}.items():
+        for way, row in found.items():
+            ratio = row["wall_s"] / found[PLAIN]["wall_s"]
             table.add_row(label, way, *(f"{row[key]:.1f}" for key in ("wall_s", "cpu_s", "peak_gb")), f"{ratio:.2f}")
     Console(width=120).print(table)
     write_results("conversion", {"all": results, "alone": alone, "runs": runs})
