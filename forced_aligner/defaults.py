@@ -10,7 +10,7 @@ Target = Literal["iOS17", "iOS18"]
 # By benchmarks/work.py, for LibriSpeech's durations. iOS 17 has no multifunction packages, so one size.
 DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
     "iOS17": (1024,),
-    "iOS18": (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048),
+    "iOS18": (64, 128, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048),
 }
 DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 78, 117, 156, 208)}
 
