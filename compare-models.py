@@ -1,11 +1,12 @@
 """Make the PyTorch reference that the Core ML packages are compared with."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from forced_aligner import console
+from forced_aligner.device import DeviceName
 from forced_aligner.paths import DEFAULT_REFERENCE
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -35,9 +36,7 @@ def make_reference(
     audio_file: Annotated[Path | None, typer.Option(help="One recording instead of a data set; needs --text.")] = None,
     text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
-    device: Annotated[
-        Literal["cpu", "cuda"], typer.Option(help="Where PyTorch computes; cuda: an NVIDIA GPU.")
-    ] = "cpu",
+    device: Annotated[DeviceName, typer.Option(help="Where PyTorch computes; cuda: an NVIDIA GPU.")] = "cpu",
     output: Annotated[Path, typer.Option(help="The reference file.")] = DEFAULT_REFERENCE,
 ) -> None:
     """Align clips with the PyTorch model, in float32, and write the word times as JSON."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from forced_aligner import console
-from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, help_text
+from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
 from forced_aligner.paths import DEFAULT_BUNDLE
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -39,7 +39,7 @@ def convert(
         typer.Option(help="mixed: FP16 for audio_conv and embedding, FP32 for the others."),
     ] = "mixed",
     deployment_target: Annotated[
-        Literal["iOS17", "iOS18"],
+        Target,
         typer.Option(help="iOS17: one decoder length, one count of frames."),
     ] = "iOS18",
     ane: Annotated[bool, typer.Option("--ane/--no-ane", help="Let Core ML use the Neural Engine.")] = True,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from forced_aligner import console
+from forced_aligner.device import DeviceName
 from forced_aligner.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -14,9 +15,7 @@ ModelDir = Annotated[Path, typer.Option(help="The converted folder.")]
 BackendOption = Annotated[
     Literal["auto", "coreml", "mil"], typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")
 ]
-DeviceOption = Annotated[
-    Literal["cpu", "cuda"], typer.Option(help="Where the MIL runtime computes; cuda: an NVIDIA GPU.")
-]
+DeviceOption = Annotated[DeviceName, typer.Option(help="Where the MIL runtime computes; cuda: an NVIDIA GPU.")]
 
 
 @app.command()

@@ -12,7 +12,6 @@ work.py), and the memory.
 import json
 import multiprocessing
 import os
-import resource
 import shutil
 import sys
 import time
@@ -29,6 +28,7 @@ from benchmarks.common import FULL_SIZE, RESULTS, ROOT, measured, peak_bytes, ra
 from benchmarks.work import Shape, Work
 from forced_aligner import console
 from forced_aligner.defaults import DEFAULT_LENGTHS
+from forced_aligner.positions import PROMPT_MARKS
 
 WORDS_PER_S = 2.5
 TOKENS_PER_WORD = 4.5
@@ -53,7 +53,7 @@ def clip(duration_s: float) -> tuple[Any, list[str]]:
     clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
     speech = np.concatenate([features.load_audio(Path(each.audio)) for each in clips])
     count = round(duration_s * features.SAMPLE_RATE_HZ)
-    room = (MAX_TOKENS - 13 * duration_s - 2) / TOKENS_PER_WORD
+    room = (MAX_TOKENS - 13 * duration_s - PROMPT_MARKS) / TOKENS_PER_WORD
     words = [WORDS[index % len(WORDS)] for index in range(int(min(duration_s * WORDS_PER_S, room)))]
     return np.resize(speech, count), words
 
@@ -115,7 +115,7 @@ def work(side: str, folder: Path, pipe: Any) -> None:
         started = time.perf_counter()
         logits, stages = run(*job)
         wall_s = time.perf_counter() - started - stages.get("load", 0.0)
-        peak_mb = peak_bytes(resource.getrusage(resource.RUSAGE_SELF)) / 1e6
+        peak_mb = peak_bytes() / 1e6
         pipe.send((logits.argmax(-1), {"wall_s": round(wall_s, 3), "peak_mb": round(peak_mb), "stages_s": stages}))
 
 
@@ -153,7 +153,7 @@ def shape_of(duration_s: float, words: int) -> Shape:
     """A clip of whole seconds as the chain sees it; the demo's tokenizer has a token a letter."""
     audio_tokens = 13 * int(duration_s)
     text_tokens = sum(len(WORDS[index % len(WORDS)]) + 2 for index in range(words))
-    return Shape(duration_s, audio_tokens, words, audio_tokens + 2 + text_tokens)
+    return Shape(duration_s, audio_tokens, words, audio_tokens + PROMPT_MARKS + text_tokens)
 
 
 def draw(rows: list[dict[str, Any]], folder: Path) -> None:

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from forced_aligner import console
 
@@ -99,9 +101,15 @@ def measured(*command: str | Path) -> dict[str, float]:
     }
 
 
-def peak_bytes(usage: resource.struct_rusage) -> int:
-    """The peak memory of a process: macOS counts bytes, Linux KiB."""
+def peak_bytes(usage: resource.struct_rusage | None = None) -> int:
+    """The peak memory of a process, without `usage` of this one: macOS counts bytes, Linux KiB."""
+    usage = usage or resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def attend_all(real: int, frames: int, window: int) -> NDArray[np.float32]:
+    """A mask of the audio transformer that shuts out nothing; see `positions.window_mask`."""
+    return np.zeros((1, 1, frames, frames), np.float32)
 
 
 def write_results(name: str, result: Any) -> None:

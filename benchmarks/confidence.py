@@ -3,7 +3,6 @@
 uv run benchmarks/confidence.py --clips 200
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import itertools
 
+from benchmarks.common import write_results
 from forced_aligner import console
 
 app = typer.Typer(add_completion=False)
 EDGES = (0.0, 0.5, 0.8, 0.95, 0.99, 1.0)
 SEED = 2000
-RESULTS = Path(__file__).parent / "results/confidence.json"
 
 
 @app.command()
@@ -62,8 +61,7 @@ def main(clips: Annotated[int, typer.Option(min=1, help="Fresh clips to align.")
         results.append(row)
         table.add_row(f"{low} to {high}", *(str(row.get(key, "")) for key in list(row)[2:]))
     Console(width=100).print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    write_results("confidence", results)
 
 
 if __name__ == "__main__":

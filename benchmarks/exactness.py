@@ -9,7 +9,6 @@
 - monolithic encoder: one call a chunk of 1 s, without attention across chunks.
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -20,16 +19,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import attend_all, write_results
 from forced_aligner import console
 
 app = typer.Typer(add_completion=False)
 MOBIUS_FRAMES = (256,)  # of the earlier system's audio transformer
-RESULTS = Path(__file__).parent / "results/exactness.json"
-
-
-def attend_all(real: int, frames: int, window: int) -> NDArray[np.float32]:
-    """A mask that shuts out nothing."""
-    return np.zeros((1, 1, frames, frames), np.float32)
 
 
 def attend_real(real: int, frames: int, window: int) -> NDArray[np.float32]:
@@ -75,8 +69,7 @@ def main() -> None:
             table.add_row(way, *score_cells(report))
             results[way] = report.model_dump(include={"boundaries", "bin_exact_percent", "aas_ms", "max_error_ms"})
     Console(width=120).print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    write_results("exactness", results)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ table shows powers of ten, from 0.1, and the factor that brings the stream to 30
 conversion differs in one thing: RMSNorm is the plain formula, which squares the stream.
 """
 
-import json
 import shutil
 import sys
 import tempfile
@@ -24,11 +23,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import write_results
 from forced_aligner import console
 
 HIGHEST_RESIDUAL = 30_000.0
 DECODER_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
-RESULTS = Path(__file__).parent / "results/fp16_overflow.json"
 
 app = typer.Typer(add_completion=False)
 
@@ -169,8 +168,7 @@ def main() -> None:
             cells = [cell for way in (ours, naive) for cell in (f"{way['bin_exact_percent']:.2f}", str(way["finite"]))]
             table.add_row(f"{factor:g}", f"{residual:.0f}", str(same), *cells)
     Console(width=120).print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    write_results("fp16_overflow", rows)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import FULL_SIZE, measured, random_checkpoint, write_results
+from benchmarks.common import FULL_SIZE, attend_all, measured, random_checkpoint, write_results
 from forced_aligner import console
 from forced_aligner.positions import window_mask
 
@@ -47,11 +47,6 @@ def make_clips(folder: Path) -> None:
 def _offsets(clips: list[Any]) -> list[tuple[Any, float]]:
     starts = np.cumsum([0.0, *(clip.duration_s for clip in clips)])
     return list(zip(clips, starts.tolist(), strict=False))
-
-
-def attend_all(real: int, frames: int, window: int) -> Any:
-    """A mask that shuts out nothing."""
-    return np.zeros((1, 1, frames, frames), np.float32)
 
 
 def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: Path) -> list[dict[str, Any]]:

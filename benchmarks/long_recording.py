@@ -8,7 +8,6 @@ uv run benchmarks/long_recording.py --minutes 30
 """
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import peak_bytes
 from forced_aligner import console
 
 app = typer.Typer(add_completion=False)
@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "results/long_recording.json"
 @app.command()
 def main(
     minutes: Annotated[float, typer.Option(min=1, help="Length of the recording.")] = 30.0,
-    piece_s: Annotated[float | None, typer.Option(help="As infer takes it. [default: what the model takes]")] = None,
+    piece_s: Annotated[float | None, typer.Option(help="As infer takes it. (default: what the model takes)")] = None,
     report: Annotated[Path, typer.Option(help="Where the figures go.")] = RESULTS,
 ) -> None:
     """Measure, print tables and write JSON."""
@@ -52,11 +52,11 @@ def main(
         bundle = Bundle.open(folder)
         aligner = Aligner(bundle, MilBackend(bundle))
         aligner.align(recording.audio[:16_000], "warm up", "English")
-        before_mb, started = _peak_mb(), time.perf_counter()
+        before_mb, started = peak_bytes() / 1e6, time.perf_counter()
         found = long_audio.align(
             aligner, recording.audio, recording.transcript, "English", piece_s, progress=console.log_progress
         )
-        seconds, peak_mb = time.perf_counter() - started, _peak_mb()
+        seconds, peak_mb = time.perf_counter() - started, peak_bytes() / 1e6
         longest_s = piece_s or bundle.metadata.longest_clip_s or bundle.metadata.head_end_s
         controls = {
             "each_utterance_by_itself": [[clip] for clip in recording.clips],
@@ -144,11 +144,6 @@ def _figures(errors_ms: np.ndarray) -> dict[str, Any]:
         "beyond_160ms_percent": round(100 * float((errors_ms > FAR_OFF_MS).mean()), 2),
         "max_error_ms": round(float(errors_ms.max())),
     }
-
-
-def _peak_mb() -> float:
-    """Peak resident memory of this process; Linux counts in KiB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
 
 
 def _print(results: dict[str, Any]) -> None:

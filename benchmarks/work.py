@@ -26,14 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import FULL_SIZE, measured, random_checkpoint, write_results
 from forced_aligner import console
-from forced_aligner.positions import frames_per_call
+from forced_aligner.positions import PROMPT_MARKS, frames_per_call
 
 MEAN_S = 5.4 * 3600 / 2620
 SIGMA = 0.63
 LIMITS_S = (1.3, 35.0)
 WORDS_PER_S = 52_576 / (5.4 * 3600)
 TOKENS_PER_WORD = 4
-PROMPT_TOKENS = 2  # <|audio_start|> and <|audio_end|>
 QUANTILES = 200
 
 app = typer.Typer(add_completion=False)
@@ -193,7 +192,7 @@ def librispeech_like() -> list[Shape]:
         # 13 tokens a full second; of the last part, one for each 80 ms that has begun
         tokens = 13 * int(duration_s) + int(np.ceil((duration_s % 1) / 0.08))
         words = max(1, round(duration_s * WORDS_PER_S))
-        shapes.append(Shape(duration_s, tokens, words, tokens + PROMPT_TOKENS + words * TOKENS_PER_WORD))
+        shapes.append(Shape(duration_s, tokens, words, tokens + PROMPT_MARKS + words * TOKENS_PER_WORD))
     return shapes
 
 

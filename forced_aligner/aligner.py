@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 SPLIT_ENCODER = ("audio_conv", "audio_transformer")
 MONOLITHIC_ENCODER = ("audio_encoder",)
 LOAD_STAGE = "load"
-PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
 TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 
 # (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
@@ -72,13 +71,13 @@ def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | N
     return words
 
 
-def check_duration(samples: NDArray[np.float32], num_classes: int, segment_ms: float) -> None:
-    """Refuse (samples,) of 16 kHz audio that lasts longer than the head has classes for: 400 s.
+def check_duration(samples: NDArray[np.float32], end_s: float) -> None:
+    """Refuse (samples,) of 16 kHz audio that lasts longer than the head has classes for: `end_s`, 400 s.
 
     Raises:
         UserError: it does.
     """
-    duration_s, end_s = samples.size / features.SAMPLE_RATE_HZ, num_classes * segment_ms / 1000
+    duration_s = samples.size / features.SAMPLE_RATE_HZ
     if duration_s > end_s:
         raise UserError(f"the audio lasts {duration_s:.1f} s, but the model's times end at {end_s:.0f} s: cut it there")
 
@@ -138,7 +137,7 @@ class Aligner:
         Raises:
             UserError: audio beyond the head's end, or a prompt longer than every converted decoder.
         """
-        check_duration(samples, self.metadata.dimensions.num_classes, self.metadata.timestamp_segment_ms)
+        check_duration(samples, self.metadata.head_end_s)
         clock = clock or Clock()
         mel = features.log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
         input_ids = self._prompt(words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
@@ -165,7 +164,7 @@ class Aligner:
     def audio_tokens(self, samples: int) -> int:
         """Prompt tokens of so many samples of 16 kHz audio: its frames, and a mark on each side."""
         frames = max(samples, features.MIN_SAMPLES) // features.HOP_SAMPLES
-        return self.metadata.dimensions.audio_tokens(frames) + PROMPT_MARKS
+        return self.metadata.dimensions.audio_tokens(frames) + positions.PROMPT_MARKS
 
     def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
         """(words,) prompt tokens of each word with its two `<timestamp>`."""
@@ -175,7 +174,7 @@ class Aligner:
         """Whether a clip of so many samples with these words goes through the converted functions in one pass."""
         audio_tokens = self.audio_tokens(samples)
         is_part = self._frames_per_call < self.metadata.dimensions.window_tokens  # a calibration has such ones
-        if not self.monolithic and is_part and audio_tokens - PROMPT_MARKS > self._frames_per_call:
+        if not self.monolithic and is_part and audio_tokens - positions.PROMPT_MARKS > self._frames_per_call:
             return False
         return audio_tokens + int(self.word_tokens(words).sum()) <= self.decoder_lengths[-1]
 

@@ -33,7 +33,7 @@ class Findings:
     Attributes:
         bins: (words, 2) time bin of start and end, as the head chose them, before any repair.
         found: (words,) whether a word is in order and likely.
-        confidences: (words,) see `aligner.confidences`.
+        confidences: (words,) see `confidence.confidences`.
         length: bins of the piece.
     """
 

@@ -12,6 +12,7 @@ from forced_aligner.errors import UserError
 # Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
 # bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
 MASKED = -1e4
+PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
 
 
 def rotary(length: int, inverse_frequencies: Sequence[float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -106,7 +106,7 @@ def measured(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | Non
 def notice(origin: Provenance, metadata: BundleMetadata) -> str:
     """The notice that section 4 of the Apache licence asks for: whose work it is, and that it was changed."""
     if origin.is_demo:
-        work = "The weights are those of the demo aligner of qwen3-forcedaligner-coreml, Apache License 2.0 (LICENSE)."
+        work = f"The weights are those of the demo aligner of {PROJECT}, Apache License 2.0 (LICENSE)."
     elif origin.license == APACHE:
         work = f"The weights are those of {origin.base_model} by the Qwen team, Apache License 2.0 (LICENSE)."
     else:
@@ -153,7 +153,6 @@ def model_card(
         parity=parity,
         why_unmeasured=why_unmeasured,
         duration_s=sum(sample.duration_s for sample in parity.samples) if parity else 0.0,
-        head_end_s=metadata.dimensions.num_classes * metadata.timestamp_segment_ms / 1000,
     )
     return f"{card}\n"
 

@@ -44,7 +44,7 @@ def align(
     Raises:
         UserError: no words, a language that is not served, or audio beyond the head's end.
     """
-    check_duration(samples, model.config.num_labels, processor.timestamp_segment_time)
+    check_duration(samples, model.config.num_labels * processor.timestamp_segment_time / 1000)
     split_words(processor, transcript, language)  # for its one-sentence errors
     inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)
     with torch.inference_mode():

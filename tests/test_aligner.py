@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.common import attend_all
 from forced_aligner import features, positions, reference
 from forced_aligner.aligner import Aligner
 from forced_aligner.backends import CoreMLBackend, MilBackend, make_backend
@@ -102,10 +103,6 @@ def test_padded_positions_never_reach_a_real_one(aligner, demo_bundle, long_clip
 
 def test_attended_padding_moves_boundaries(demo_bundle, demo_clips, aligner):
     """The exactness above is not for free: the mask of the earlier system moves words."""
-
-    def attend_all(real, frames, window):
-        return np.zeros((1, 1, frames, frames), np.float32)
-
     careless = Aligner(demo_bundle, MilBackend(demo_bundle), mask=attend_all)
     moved = 0
     for clip in demo_clips[:7]:
