@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner import console
-from forced_aligner.device import DeviceName
-from forced_aligner.paths import DEFAULT_REFERENCE
+from forced_aligner.base.console import run_app
+from forced_aligner.base.paths import DEFAULT_REFERENCE
+from forced_aligner.runtime.names import DeviceName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,9 +40,12 @@ def make_reference(
     output: Annotated[Path, typer.Option(help="The reference file.")] = DEFAULT_REFERENCE,
 ) -> None:
     """Align clips with the PyTorch model, in float32, and write the word times as JSON."""
-    from forced_aligner import checkpoint, datasets, reference
-    from forced_aligner.errors import UserError
-    from forced_aligner.schemas import Clip
+    from forced_aligner.base.errors import UserError
+    from forced_aligner.base.model_ids import DEMO_MODEL_ID
+    from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
+    from forced_aligner.data.clips import load_clips
+    from forced_aligner.data.records import Clip
+    from forced_aligner.jobs.reference import make_reference
 
     if (audio_file is None) != (text is None):
         raise UserError("--audio-file and --text go together: give both, or neither for a data set")
@@ -50,19 +53,19 @@ def make_reference(
         raise UserError(
             "--audio-file is instead of a data set: leave out --dataset, --dataset-dir, --subset, --download"
         )
-    found = checkpoint.resolve(model_id)
-    checkpoint.announce_fallback(found)
+    checkpoint = find_checkpoint(model_id)
+    announce_fallback(checkpoint)
     if audio_file is not None and text is not None:
         clips = [Clip(audio=str(audio_file), transcript=text, language=language)]
     else:
-        is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
-        clips = datasets.load_clips(
+        is_demo = checkpoint.model_id == DEMO_MODEL_ID
+        clips = load_clips(
             dataset or "auto", dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
         )
-    made = reference.make_reference(found, clips[:num_files], output, device)
-    typer.echo(f"{made.model_id}: {made.num_samples} files, in {output}")
-    checkpoint.announce_fallback(found)
+    reference = make_reference(checkpoint, clips[:num_files], output, device)
+    typer.echo(f"{reference.model_id}: {reference.num_samples} files, in {output}")
+    announce_fallback(checkpoint)
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from forced_aligner import console
-from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
-from forced_aligner.paths import DEFAULT_BUNDLE
+from forced_aligner.base.console import parse_ints, run_app
+from forced_aligner.base.paths import DEFAULT_BUNDLE
+from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -62,14 +62,17 @@ def convert(
     ] = None,
 ) -> None:
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
-    from forced_aligner import checkpoint, conversion, publishing
-    from forced_aligner.errors import UserError
+    from forced_aligner.base.errors import UserError
+    from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
+    from forced_aligner.convert.options import Options
+    from forced_aligner.jobs.convert import convert
+    from forced_aligner.jobs.publish import check_hub_folder, lay_out
     from individual_components import DEFAULT_COMPONENTS
 
-    options = conversion.Options(
+    options = Options(
         components=tuple(dict.fromkeys(map(str.strip, components.split(",")))) if components else DEFAULT_COMPONENTS,
-        decoder_lengths=console.parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS[deployment_target],
-        audio_frames=console.parse_ints("--audio-frames", audio_frames) or DEFAULT_FRAMES[deployment_target],
+        decoder_lengths=parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS[deployment_target],
+        audio_frames=parse_ints("--audio-frames", audio_frames) or DEFAULT_FRAMES[deployment_target],
         precision=precision,
         deployment_target=deployment_target,
         ane=ane,
@@ -81,18 +84,18 @@ def convert(
     options.validate()
     if base_model is not None and package is None:
         raise UserError("--base-model is for the card that --package writes: give both")
-    found = checkpoint.resolve(model_id)
-    checkpoint.announce_fallback(found)
+    checkpoint = find_checkpoint(model_id)
+    announce_fallback(checkpoint)
     if package is not None:
-        publishing.check(package, output_dir, options.components, found.model_id, base_model)
-    metadata = conversion.convert(found, output_dir, options)
+        check_hub_folder(package, output_dir, options.components, checkpoint.model_id, base_model)
+    metadata = convert(checkpoint, output_dir, options)
     size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
-    typer.echo(f"{found.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
+    typer.echo(f"{checkpoint.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
     if package is not None:
-        publishing.lay_out(output_dir, package, base_model)
+        lay_out(output_dir, package, base_model)
         typer.echo(f"ready for a model hub: {package}")
-    checkpoint.announce_fallback(found)
+    announce_fallback(checkpoint)
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

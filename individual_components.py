@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen3ASRForTokenClassification
 
-from forced_aligner.positions import MASKED
-from forced_aligner.schemas import Dimensions, Precision
+from forced_aligner.package.contract import MASKED
+from forced_aligner.package.metadata import Dimensions, Precision
 
 QUERY_BLOCK = 512  # longest run of query rows that the decoder attends with at once
 LENGTH_STEP = 64  # decoder lengths are multiples of it

@@ -1,20 +1,18 @@
 """Run the converted packages: align a recording, compare with PyTorch, or show the whole job on the demo."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from forced_aligner import console
-from forced_aligner.device import DeviceName
-from forced_aligner.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
+from forced_aligner.base.console import EXIT_THRESHOLD_MISSED, log, parse_ints, run_app
+from forced_aligner.base.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
+from forced_aligner.runtime.names import BackendName, DeviceName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 ModelDir = Annotated[Path, typer.Option(help="The converted folder.")]
-BackendOption = Annotated[
-    Literal["auto", "coreml", "mil"], typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")
-]
+BackendOption = Annotated[BackendName, typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")]
 DeviceOption = Annotated[DeviceName, typer.Option(help="Where the MIL runtime computes; cuda: an NVIDIA GPU.")]
 
 
@@ -48,31 +46,30 @@ def infer(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
-    from forced_aligner import batch, datasets
-    from forced_aligner.aligner import Aligner
-    from forced_aligner.backends import make_backend
-    from forced_aligner.bundle import Bundle
-    from forced_aligner.errors import UserError
-    from forced_aligner.formats import FORMATS, CueOptions, parse_formats
-    from forced_aligner.tables import stage_line
+    from forced_aligner.align.clock import stage_line
+    from forced_aligner.base.errors import UserError
+    from forced_aligner.data.clips import input_clips
+    from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
+    from forced_aligner.jobs.open_model import open_aligner
+    from forced_aligner.output.cues import CueOptions
+    from forced_aligner.output.formats import FORMATS, parse_formats
 
     names, cues = parse_formats(formats), CueOptions(max_line_chars, max_cue_s, karaoke=karaoke)
-    clips = datasets.input_clips(audio_file, text, text_file, files, language)
+    clips = input_clips(audio_file, text, text_file, files, language)
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
-    bundle = Bundle.open(model_dir)
-    aligner = Aligner(bundle, make_backend(backend, bundle, device))
+    aligner = open_aligner(model_dir, backend, device)
     if output_dir is not None:
-        output = batch.Output(output_dir, names, cues, min_confidence, plot, skip_existing, piece_s)
-        if failures := batch.align_all(aligner, clips, output):
+        output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, piece_s)
+        if failures := align_all(aligner, clips, output):
             raise UserError(f"{len(failures)} of {len(clips)} recordings failed: " + "; ".join(failures))
         return
-    file, alignment, _ = batch.align_file(aligner, clips[0], min_confidence, piece_s)
+    file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s)
     typer.echo(FORMATS[names[0]].write(file, cues), nl=False)
-    for note in batch.lengthened(file, names):
-        console.log(f"{len(file.timed)} words, {note}")
+    for note in lengthened(file, names):
+        log(f"{len(file.timed)} words, {note}")
     if verbose:
-        console.log(stage_line(alignment))
+        log(stage_line(alignment.stage_ms))
 
 
 @app.command()
@@ -90,35 +87,36 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
-    from forced_aligner import parity, sweep
-    from forced_aligner.aligner import Aligner
-    from forced_aligner.backends import make_backend
-    from forced_aligner.bundle import Bundle
-    from forced_aligner.errors import UserError
-    from forced_aligner.paths import PARITY_FILE
-    from forced_aligner.schemas import Reference, read_json, write_json
-    from forced_aligner.tables import print_report, print_rows, stage_line
+    from forced_aligner.align.clock import stage_line
+    from forced_aligner.base.errors import UserError
+    from forced_aligner.base.paths import PARITY_FILE
+    from forced_aligner.base.records import read_json, write_json
+    from forced_aligner.jobs.compare import compare as compare_clips
+    from forced_aligner.jobs.open_model import open_aligner
+    from forced_aligner.score.gate import Gate
+    from forced_aligner.score.records import Reference
+    from forced_aligner.score.report import sweep_row
+    from forced_aligner.score.tables import print_report, print_rows
 
     folders = model_dir or [DEFAULT_BUNDLE]
     if report is not None and len(folders) > 1:
         raise UserError("--report takes one model folder; without it each folder gets its own parity.json")
     known = read_json(Reference, reference, "make it with compare-models.py").head(num_files)
-    gate = parity.Gate(max_aas, min_within_20ms)
     rows = []
     for folder in folders:
-        bundle = Bundle.open(folder)
-        chosen = make_backend(backend, bundle, device)
-        scores, alignments = parity.compare(Aligner(bundle, chosen), chosen.name, known, reference.parent, gate)
+        aligner = open_aligner(folder, backend, device)
+        gate = Gate(max_aas, min_within_20ms)
+        scores, alignments = compare_clips(aligner, aligner.backend.name, known, reference.parent, gate)
         if verbose:
             for sample, alignment in zip(known.samples, alignments, strict=True):
-                console.log(f"{Path(sample.audio).name}: {stage_line(alignment)}")
+                log(f"{Path(sample.audio).name}: {stage_line(alignment.stage_ms)}")
         print_report(scores)
         write_json(scores, report or folder / PARITY_FILE)
-        rows.append(sweep.row(str(folder), bundle, scores, {}))
+        rows.append(sweep_row(str(folder), aligner.metadata, scores, {}))
     if len(rows) > 1:
         print_rows(rows, f"{known.model_id}: {known.num_samples} files against PyTorch")
     if not all(row.passed for row in rows):
-        raise typer.Exit(console.EXIT_THRESHOLD_MISSED)
+        raise typer.Exit(EXIT_THRESHOLD_MISSED)
 
 
 @app.command()
@@ -134,22 +132,22 @@ def sweep(
     backend: BackendOption = "auto",
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
-    from forced_aligner import checkpoint, datasets, plotting
-    from forced_aligner import sweep as all_presets
-    from forced_aligner.defaults import DEFAULT_LENGTHS
-    from forced_aligner.tables import print_rows
+    from forced_aligner.base.model_ids import DEMO_MODEL_ID
+    from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
+    from forced_aligner.convert.defaults import DEFAULT_LENGTHS
+    from forced_aligner.data.clips import load_clips
+    from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
+    from forced_aligner.score.tables import print_rows
 
-    names = tuple(name.strip() for name in presets.split(","))
-    lengths = console.parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
-    found = checkpoint.resolve(model_id)
-    checkpoint.announce_fallback(found)
-    is_demo = found.model_id == checkpoint.DEMO_MODEL_ID
-    clips = datasets.load_clips(dataset, None, is_demo_model=is_demo, language=None)[:num_files]
-    made = all_presets.run(found, clips, output_dir, names, lengths, backend)
-    title = f"{made.model_id}: {len(clips)} files against PyTorch"
-    print_rows(made.rows, title)
-    plotting.plot_sizes(made.rows, title, output_dir / all_presets.PICTURE_FILE)
-    checkpoint.announce_fallback(found)
+    lengths = parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
+    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, backend)
+    checkpoint = find_checkpoint(model_id)
+    announce_fallback(checkpoint)
+    is_demo = checkpoint.model_id == DEMO_MODEL_ID
+    clips = load_clips(dataset, None, is_demo_model=is_demo, language=None)[:num_files]
+    result = run_sweep(checkpoint, clips, output_dir, options)
+    print_rows(result.rows, sweep_title(result, len(clips)))
+    announce_fallback(checkpoint)
 
 
 @app.command()
@@ -158,14 +156,14 @@ def demo(
     backend: BackendOption = "auto",
 ) -> None:
     """The whole job on the bundled aligner: convert, reference, run the packages, score, draw. No network."""
-    from forced_aligner import demo as whole_job
-    from forced_aligner.tables import print_report
+    from forced_aligner.jobs.demo import run_demo
+    from forced_aligner.score.tables import print_report
 
-    scores = whole_job.run(output_dir, backend)
+    scores = run_demo(output_dir, backend)
     print_report(scores)
     if not scores.passed:
-        raise typer.Exit(console.EXIT_THRESHOLD_MISSED)
+        raise typer.Exit(EXIT_THRESHOLD_MISSED)
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import FULL_SIZE, RESULTS, ROOT, measured, peak_bytes, random_checkpoint, write_results
 from benchmarks.work import Shape, Work
-from forced_aligner import console
-from forced_aligner.defaults import DEFAULT_LENGTHS
-from forced_aligner.positions import PROMPT_MARKS
+from forced_aligner.align.prompt import PROMPT_MARKS
+from forced_aligner.base.console import quiet_libraries, run_app
+from forced_aligner.convert.defaults import DEFAULT_LENGTHS
 
 WORDS_PER_S = 2.5
 TOKENS_PER_WORD = 4.5
@@ -48,11 +48,12 @@ app = typer.Typer(add_completion=False)
 
 def clip(duration_s: float) -> tuple[Any, list[str]]:
     """(samples,) of demo speech, repeated and cut, and words at `WORDS_PER_S`."""
-    from forced_aligner import datasets, features
+    from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
+    from forced_aligner.data.clips import load_clips
 
-    clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
-    speech = np.concatenate([features.load_audio(Path(each.audio)) for each in clips])
-    count = round(duration_s * features.SAMPLE_RATE_HZ)
+    clips = load_clips("demo", None, is_demo_model=True, language=None)
+    speech = np.concatenate([load_audio(Path(each.audio)) for each in clips])
+    count = round(duration_s * SAMPLE_RATE_HZ)
     room = (MAX_TOKENS - 13 * duration_s - PROMPT_MARKS) / TOKENS_PER_WORD
     words = [WORDS[index % len(WORDS)] for index in range(int(min(duration_s * WORDS_PER_S, room)))]
     return np.resize(speech, count), words
@@ -60,9 +61,10 @@ def clip(duration_s: float) -> tuple[Any, list[str]]:
 
 def packages_side(folder: Path) -> Runner:
     """The chain on the converted packages, with the time of each stage."""
-    from forced_aligner.aligner import Aligner, Clock
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.align.clock import Clock
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.runtime.mil.backend import MilBackend
 
     bundle = Bundle.open(folder / PACKAGES)
     aligner = Aligner(bundle, MilBackend(bundle))
@@ -80,10 +82,12 @@ def pytorch_side(folder: Path) -> Runner:
     """The checkpoint's own model and processor."""
     import torch
 
-    from forced_aligner import checkpoint
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.checkpoint.processor import load_processor
+    from forced_aligner.checkpoint.weights import load_model
 
-    found = checkpoint.resolve(str(random_checkpoint(folder)))
-    model, processor = checkpoint.load_model(found), checkpoint.load_processor(found.folder)
+    found = find_checkpoint(str(random_checkpoint(folder)))
+    model, processor = load_model(found), load_processor(found.folder)
 
     def run(samples: Any, words: list[str]) -> tuple[Any, dict[str, float]]:
         inputs, _ = processor.prepare_forced_aligner_inputs(samples, " ".join(words), "English")
@@ -97,9 +101,9 @@ def pytorch_side(folder: Path) -> Runner:
 def plain_side(folder: Path) -> Runner:
     """The plain packages, with their fixed shapes."""
     from benchmarks.plain import PlainChain
-    from forced_aligner.aligner import Aligner
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.runtime.mil.backend import MilBackend
 
     bundle = Bundle.open(folder / PACKAGES)
     chain = PlainChain(folder / "plain", Aligner(bundle, MilBackend(bundle)))
@@ -108,7 +112,7 @@ def plain_side(folder: Path) -> Runner:
 
 def work(side: str, folder: Path, pipe: Any) -> None:
     """A side's process: load, then run what comes through `pipe` until it is None."""
-    console.quiet_libraries()
+    quiet_libraries()
     run = {"packages": packages_side, "pytorch": pytorch_side, "plain": plain_side}[side](folder)
     pipe.send(None)
     while (job := pipe.recv()) is not None:
@@ -163,7 +167,7 @@ def draw(rows: list[dict[str, Any]], folder: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.package.bundle import Bundle
 
     bundle = Bundle.open(folder / PACKAGES)
     work, metadata = Work(bundle), bundle.metadata
@@ -239,4 +243,4 @@ def main(
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

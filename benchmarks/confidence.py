@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import itertools
 
 from benchmarks.common import write_results
-from forced_aligner import console
+from forced_aligner.base.console import run_app
 
 app = typer.Typer(add_completion=False)
 EDGES = (0.0, 0.5, 0.8, 0.95, 0.99, 1.0)
@@ -30,15 +30,17 @@ def main(clips: Annotated[int, typer.Option(min=1, help="Fresh clips to align.")
     from rich.table import Table
 
     from demo.clips import fresh_clips
-    from forced_aligner import checkpoint, conversion
-    from forced_aligner.aligner import Aligner
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.convert.options import Options
+    from forced_aligner.jobs.convert import convert
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.runtime.mil.backend import MilBackend
     from individual_components import DEFAULT_COMPONENTS
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "m"
-        conversion.convert(checkpoint.resolve("demo"), folder, conversion.Options(DEFAULT_COMPONENTS))
+        convert(find_checkpoint("demo"), folder, Options(DEFAULT_COMPONENTS))
         bundle = Bundle.open(folder)
         aligner = Aligner(bundle, MilBackend(bundle))
         confidences, errors_ms = [], []
@@ -65,4 +67,4 @@ def main(clips: Annotated[int, typer.Option(min=1, help="Fresh clips to align.")
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

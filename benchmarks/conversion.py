@@ -17,7 +17,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import FULL_SIZE, ROOT, measured, random_checkpoint, write_results
-from forced_aligner import console
+from forced_aligner.base.console import run_app
 
 PLAIN = "plain"
 COMPONENTS = ("audio_conv", "audio_transformer", "embedding", "decoder_prefill", "lm_head")
@@ -76,4 +76,4 @@ def main(
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import attend_all, write_results
-from forced_aligner import console
+from forced_aligner.base.console import run_app
 
 app = typer.Typer(add_completion=False)
 MOBIUS_FRAMES = (256,)  # of the earlier system's audio transformer
@@ -28,7 +28,7 @@ MOBIUS_FRAMES = (256,)  # of the earlier system's audio transformer
 
 def attend_real(real: int, frames: int, window: int) -> NDArray[np.float32]:
     """A mask that shuts out padding, without windows."""
-    from forced_aligner.positions import window_mask
+    from forced_aligner.align.positions import window_mask
 
     return window_mask(real, frames, frames)
 
@@ -39,20 +39,28 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from forced_aligner import checkpoint, conversion, datasets, parity, reference
-    from forced_aligner.aligner import SPLIT_ENCODER, Aligner
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
-    from forced_aligner.paths import REFERENCE_FILE
-    from forced_aligner.tables import SCORE_COLUMNS, score_cells
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.base.model_ids import DEMO_MODEL_ID
+    from forced_aligner.base.paths import REFERENCE_FILE
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.convert.options import Options
+    from forced_aligner.data.clips import load_clips
+    from forced_aligner.jobs.compare import compare
+    from forced_aligner.jobs.convert import convert
+    from forced_aligner.jobs.reference import make_reference
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.package.contract import SPLIT_ENCODER
+    from forced_aligner.runtime.mil.backend import MilBackend
+    from forced_aligner.score.gate import Gate
+    from forced_aligner.score.tables import SCORE_COLUMNS, score_cells
     from individual_components import COMPONENTS
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = checkpoint.resolve(checkpoint.DEMO_MODEL_ID)
-        clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
-        made = reference.make_reference(found, clips, folder / REFERENCE_FILE)
-        conversion.convert(found, folder / "m", conversion.Options(tuple(COMPONENTS), audio_frames=MOBIUS_FRAMES))
+        found = find_checkpoint(DEMO_MODEL_ID)
+        clips = load_clips("demo", None, is_demo_model=True, language=None)
+        made = make_reference(found, clips, folder / REFERENCE_FILE)
+        convert(found, folder / "m", Options(tuple(COMPONENTS), audio_frames=MOBIUS_FRAMES))
         bundle = Bundle.open(folder / "m")
         records = {key: record for key, record in bundle.metadata.components.items() if key not in SPLIT_ENCODER}
         monolithic = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": records}))
@@ -65,7 +73,7 @@ def main() -> None:
         table = Table("way", *SCORE_COLUMNS)
         results = {}
         for way, aligner in ways.items():
-            report, _ = parity.compare(aligner, "mil", made, folder, parity.Gate())
+            report, _ = compare(aligner, "mil", made, folder, Gate())
             table.add_row(way, *score_cells(report))
             results[way] = report.model_dump(include={"boundaries", "bin_exact_percent", "aas_ms", "max_error_ms"})
     Console(width=120).print(table)
@@ -73,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

@@ -24,7 +24,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import write_results
-from forced_aligner import console
+from forced_aligner.base.console import run_app
 
 HIGHEST_RESIDUAL = 30_000.0
 DECODER_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
@@ -46,20 +46,22 @@ def scale_stream(model: Any, factor: float) -> None:
 
 def save_scaled(found: Any, factor: float, folder: Path) -> Any:
     """A checkpoint in `folder`: `found` with its stream multiplied by `factor`."""
-    from forced_aligner import checkpoint
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.checkpoint.weights import load_model
 
-    model = checkpoint.load_model(found)
+    model = load_model(found)
     scale_stream(model, factor)
     model.save_pretrained(folder)
     for path in found.folder.iterdir():
         if not (folder / path.name).exists() and path.suffix != ".safetensors":
             shutil.copy(path, folder)
-    return checkpoint.resolve(str(folder))
+    return find_checkpoint(str(folder))
 
 
 def largest_residual(model: Any, processor: Any, clips: list[Any]) -> float:
     """The largest magnitude in the decoder's residual stream over `clips`, in PyTorch and float32."""
-    from forced_aligner import features, reference
+    from forced_aligner.align.audio import load_audio
+    from forced_aligner.jobs.reference import align_with_pytorch
 
     seen = [0.0]
 
@@ -69,7 +71,7 @@ def largest_residual(model: Any, processor: Any, clips: list[Any]) -> float:
 
     hooks = [layer.register_forward_hook(watch) for layer in model.model.language_model.layers]
     for clip in clips:
-        reference.align(model, processor, features.load_audio(Path(clip.audio)), clip.transcript, clip.language)
+        align_with_pytorch(model, processor, load_audio(Path(clip.audio)), clip.transcript, clip.language)
     for hook in hooks:
         hook.remove()
     return seen[0]
@@ -93,18 +95,21 @@ def plain_rms_norm() -> Iterator[None]:
 
 def converted_scores(found: Any, made: Any, root: Path, folder: Path) -> dict[str, Any]:
     """Convert `found` in float16 and score it against the reference `made`; `finite`: every hidden state is."""
-    from forced_aligner import conversion, parity
-    from forced_aligner.aligner import Aligner
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.convert.options import Options
+    from forced_aligner.jobs.compare import compare
+    from forced_aligner.jobs.convert import convert
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.runtime.mil.backend import MilBackend
+    from forced_aligner.score.gate import Gate
     from individual_components import DEFAULT_COMPONENTS
 
-    options = conversion.Options(DEFAULT_COMPONENTS, DECODER_LENGTHS, precision="float16", force=True)
-    conversion.convert(found, folder, options)
+    options = Options(DEFAULT_COMPONENTS, DECODER_LENGTHS, precision="float16", force=True)
+    convert(found, folder, options)
     backend = FiniteCheck(MilBackend(Bundle.open(folder)))
     aligner = Aligner(Bundle.open(folder), backend)
     same_function = made.model_copy(update={"checkpoint_fingerprint": aligner.metadata.checkpoint_fingerprint})
-    report, _ = parity.compare(aligner, backend.name, same_function, root, parity.Gate())
+    report, _ = compare(aligner, backend.name, same_function, root, Gate())
     return {
         **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms"}),
         "finite": backend.finite,
@@ -143,23 +148,28 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from forced_aligner import checkpoint, datasets, reference
-    from forced_aligner.paths import REFERENCE_FILE
+    from forced_aligner.base.model_ids import DEMO_MODEL_ID
+    from forced_aligner.base.paths import REFERENCE_FILE
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.checkpoint.processor import load_processor
+    from forced_aligner.checkpoint.weights import load_model
+    from forced_aligner.data.clips import load_clips
+    from forced_aligner.jobs.reference import make_reference
 
-    demo = checkpoint.resolve(checkpoint.DEMO_MODEL_ID)
-    clips = datasets.load_clips("demo", None, is_demo_model=True, language=None)
-    processor = checkpoint.load_processor(demo.folder)
+    demo = find_checkpoint(DEMO_MODEL_ID)
+    clips = load_clips("demo", None, is_demo_model=True, language=None)
+    processor = load_processor(demo.folder)
     table = Table(
         "factor", "largest residual", "PyTorch the same", "ours: exact %", "finite", "naive: exact %", "finite"
     )
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = reference.make_reference(demo, clips, folder / REFERENCE_FILE)
-        for factor in factors(largest_residual(checkpoint.load_model(demo), processor, clips)):
+        made = make_reference(demo, clips, folder / REFERENCE_FILE)
+        for factor in factors(largest_residual(load_model(demo), processor, clips)):
             scaled = save_scaled(demo, factor, folder / f"x{factor:g}")
-            residual = largest_residual(checkpoint.load_model(scaled), processor, clips)
-            again = reference.make_reference(scaled, clips, folder / f"x{factor:g}.json")
+            residual = largest_residual(load_model(scaled), processor, clips)
+            again = make_reference(scaled, clips, folder / f"x{factor:g}.json")
             same = all(a.alignments == b.alignments for a, b in zip(made.samples, again.samples, strict=True))
             ours = converted_scores(scaled, made, folder, folder / "ours")
             with plain_rms_norm():
@@ -172,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

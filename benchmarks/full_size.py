@@ -21,8 +21,8 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import FULL_SIZE, attend_all, measured, random_checkpoint, write_results
-from forced_aligner import console
-from forced_aligner.positions import window_mask
+from forced_aligner.align.positions import window_mask
+from forced_aligner.base.console import run_app
 
 CLIP_LENGTHS_S = (12.0, 30.0)
 
@@ -31,7 +31,7 @@ app = typer.Typer(add_completion=False)
 
 def make_clips(folder: Path) -> None:
     """A pair for each of `CLIP_LENGTHS_S`, joined from demo clips and cut."""
-    from forced_aligner.datasets import load_clips
+    from forced_aligner.data.clips import load_clips
 
     folder.mkdir(parents=True, exist_ok=True)
     clips = load_clips("demo", None, is_demo_model=True, language=None)
@@ -53,18 +53,23 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
     """The class of every `<timestamp>`, before repair: packages against PyTorch."""
     import torch
 
-    from forced_aligner import checkpoint, datasets, features
-    from forced_aligner.aligner import Aligner, split_words
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.align.audio import load_audio
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.align.prompt import split_words
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.checkpoint.processor import load_processor
+    from forced_aligner.checkpoint.weights import load_model
+    from forced_aligner.data.pairs import paired_clips
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.runtime.mil.backend import MilBackend
 
-    found = checkpoint.resolve(str(checkpoint_folder))
-    model, processor = checkpoint.load_model(found), checkpoint.load_processor(found.folder)
+    found = find_checkpoint(str(checkpoint_folder))
+    model, processor = load_model(found), load_processor(found.folder)
     bundle = Bundle.open(bundle_folder)
     backend = MilBackend(bundle)
     rows = []
-    for clip in datasets.paired_clips(clips_folder, "English"):
-        samples = features.load_audio(Path(clip.audio))
+    for clip in paired_clips(clips_folder, "English"):
+        samples = load_audio(Path(clip.audio))
         inputs, _ = processor.prepare_forced_aligner_inputs(samples, clip.transcript, "English")
         with torch.inference_mode():
             logits = model(**inputs).logits[inputs["input_ids"] == model.config.timestamp_token_id]
@@ -132,4 +137,4 @@ def main(
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

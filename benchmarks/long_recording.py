@@ -20,7 +20,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import peak_bytes
-from forced_aligner import console
+from forced_aligner.base.console import log_progress, run_app
 
 app = typer.Typer(add_completion=False)
 SEED = 3000
@@ -39,22 +39,25 @@ def main(
 ) -> None:
     """Measure, print tables and write JSON."""
     from demo.recordings import long_recording
-    from forced_aligner import checkpoint, conversion, long_audio
-    from forced_aligner.aligner import Aligner
-    from forced_aligner.backends import MilBackend
-    from forced_aligner.bundle import Bundle
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.align.long_recording import align_recording
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.convert.options import Options
+    from forced_aligner.jobs.convert import convert
+    from forced_aligner.package.bundle import Bundle
+    from forced_aligner.runtime.mil.backend import MilBackend
     from individual_components import DEFAULT_COMPONENTS
 
     recording = long_recording(minutes * 60, SEED)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "m"
-        conversion.convert(checkpoint.resolve("demo"), folder, conversion.Options(DEFAULT_COMPONENTS))
+        convert(find_checkpoint("demo"), folder, Options(DEFAULT_COMPONENTS))
         bundle = Bundle.open(folder)
         aligner = Aligner(bundle, MilBackend(bundle))
         aligner.align(recording.audio[:16_000], "warm up", "English")
         before_mb, started = peak_bytes() / 1e6, time.perf_counter()
-        found = long_audio.align(
-            aligner, recording.audio, recording.transcript, "English", piece_s, progress=console.log_progress
+        found = align_recording(
+            aligner, recording.audio, recording.transcript, "English", piece_s, progress=log_progress
         )
         seconds, peak_mb = time.perf_counter() - started, peak_bytes() / 1e6
         longest_s = piece_s or bundle.metadata.longest_clip_s or bundle.metadata.head_end_s
@@ -68,7 +71,7 @@ def main(
         "duration_s": round(found.duration_s, 1),
         "words": len(recording.words),
         "pieces": len(found.cuts_s) + 1,
-        "doubts": found.doubts,
+        "warnings": found.warnings,
         "lost_or_doubled_words": sum(a != b.text for a, b in zip(recording.words, found.words, strict=True)),
         "out_of_order_boundaries": int((np.diff(_times_ms(found.words).reshape(-1)) < 0).sum()),
         "seconds": round(seconds, 1),
@@ -163,4 +166,4 @@ def _print(results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

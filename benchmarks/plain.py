@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from forced_aligner import console
+from forced_aligner.base.console import run_app
 
 if TYPE_CHECKING:
-    from forced_aligner.aligner import Aligner
+    from forced_aligner.align.chain import Aligner
 
 FRAMES = 256
 LENGTH = 1024
@@ -83,9 +83,10 @@ def convert(checkpoint: Path, folder: Path, components: Annotated[str, typer.Opt
     """Convert a checkpoint the plain way."""
     import coremltools as ct
 
-    from forced_aligner.checkpoint import load_model, resolve
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.checkpoint.weights import load_model
 
-    model = load_model(resolve(str(checkpoint)))
+    model = load_model(find_checkpoint(str(checkpoint)))
     model.set_attn_implementation("eager")
     folder.mkdir(parents=True, exist_ok=True)
     for key in components.split(","):
@@ -112,7 +113,7 @@ class PlainChain:
 
     def __init__(self, folder: Path, aligner: "Aligner") -> None:
         """`aligner`: one of the same checkpoint, for its prompt and its sizes."""
-        from forced_aligner.mil.program import Program
+        from forced_aligner.runtime.mil.program import Program
 
         self._aligner = aligner
         self._programs = {key: Program(folder / f"{key}.mlpackage") for key in COMPONENTS.split(",")}
@@ -122,23 +123,25 @@ class PlainChain:
 
     def timestamp_logits(self, samples: NDArray[np.float32], words: list[str]) -> NDArray[np.float32]:
         """As `Aligner.timestamp_logits`, for clips that fit."""
-        from forced_aligner import features, positions
+        from forced_aligner.align.mel import log_mel, mel_chunks
+        from forced_aligner.align.positions import rotary_embedding, window_mask
+        from forced_aligner.align.prompt import prompt_ids
 
         metadata = self._aligner.metadata
-        mel = features.log_mel(samples, metadata.dimensions.mel_bins)
+        mel = log_mel(samples, metadata.dimensions.mel_bins)
         tokens = metadata.dimensions.audio_tokens(mel.shape[1])
-        chunks = features.chunks(mel, metadata.dimensions.chunk_frames)
+        chunks = mel_chunks(mel, metadata.dimensions.chunk_frames)
         frames = np.concatenate([self._run("audio_conv", mel_input=chunk)[0] for chunk in chunks])[:tokens]
         padded = np.pad(frames, ((0, FRAMES - tokens), (0, 0)))[None]
-        mask = positions.window_mask(tokens, FRAMES, metadata.dimensions.window_tokens)
+        mask = window_mask(tokens, FRAMES, metadata.dimensions.window_tokens)
         audio = self._run("audio_transformer", features=padded, attention_mask=mask)[0, :tokens]
-        ids = self._aligner._prompt(words, tokens)
+        ids = prompt_ids(self._aligner.processor, words, tokens)
         hidden = self._run("embedding", input_ids=np.pad(ids, (0, LENGTH - ids.size))[None])
         hidden[0, np.flatnonzero(ids == metadata.token_ids.audio_pad)] = audio
-        cos, sin = positions.rotary(LENGTH, metadata.dimensions.inverse_frequencies)
+        cos, sin = rotary_embedding(LENGTH, metadata.dimensions.inverse_frequencies)
         decoded = self._run("decoder_prefill", hidden_states=hidden, position_cos=cos, position_sin=sin)
         return self._run("lm_head", hidden_states=decoded)[:, np.flatnonzero(ids == metadata.token_ids.timestamp)]
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

@@ -15,7 +15,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import ROOT, measured, write_results
-from forced_aligner import console
+from forced_aligner.base.console import run_app
 
 HELP = {
     "convert-coreml.py --help": ("convert-coreml.py", "--help"),
@@ -54,4 +54,4 @@ def main(rounds: Annotated[int, typer.Option(help="Runs of each command.")] = 5)
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

@@ -25,8 +25,9 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import FULL_SIZE, measured, random_checkpoint, write_results
-from forced_aligner import console
-from forced_aligner.positions import PROMPT_MARKS, frames_per_call
+from forced_aligner.align.positions import frames_per_call
+from forced_aligner.align.prompt import PROMPT_MARKS
+from forced_aligner.base.console import run_app
 
 MEAN_S = 5.4 * 3600 / 2620
 SIGMA = 0.63
@@ -106,7 +107,7 @@ class Work:
 
     def __init__(self, bundle: Any) -> None:
         """Count the functions of an opened folder."""
-        from forced_aligner.mil.program import Program
+        from forced_aligner.runtime.mil.program import Program
 
         self.dimensions = bundle.metadata.dimensions
         self.counted: dict[tuple[str, int | None], Macs] = {}
@@ -228,8 +229,8 @@ def main(
     from rich.console import Console
     from rich.table import Table
 
-    from forced_aligner.bundle import Bundle
-    from forced_aligner.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
+    from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
+    from forced_aligner.package.bundle import Bundle
     from individual_components import LENGTH_STEP
 
     target = folder / "work"
@@ -263,4 +264,4 @@ def main(
 
 
 if __name__ == "__main__":
-    console.run(app)
+    run_app(app)

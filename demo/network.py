@@ -21,7 +21,7 @@ from transformers import (
     Qwen3ASRProcessor,
 )
 
-from forced_aligner.checkpoint import ALIGNER_CHAT_TEMPLATE
+from forced_aligner.checkpoint.processor import ALIGNER_CHAT_TEMPLATE
 
 SEGMENT_MS = 80  # one timestamp class
 TIMESTAMP_CLASSES = 5000

@@ -9,17 +9,10 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: with more threads each waits for the others
     os.environ["OMP_NUM_THREADS"] = "1"
 
-from forced_aligner.console import quiet_libraries
+from forced_aligner.base.console import quiet_libraries
+from forced_aligner.base.paths import DEMO_FOLDER, REFERENCE_FILE
 
-quiet_libraries()
-
-import torch  # noqa: E402
-from transformers import Qwen3ASRConfig, Qwen3ASRForTokenClassification  # noqa: E402
-
-from forced_aligner import checkpoint, conversion, datasets, reference  # noqa: E402
-from forced_aligner.bundle import Bundle  # noqa: E402
-from forced_aligner.paths import DEMO_FOLDER, REFERENCE_FILE  # noqa: E402
-from individual_components import COMPONENTS, DEFAULT_COMPONENTS  # noqa: E402
+quiet_libraries()  # before torch, transformers and coremltools, which the fixtures import: a room may need none of them
 
 FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
 FLOAT16_FRAMES = (78, 208)
@@ -83,6 +76,8 @@ def read_only(mount):
 
 def random_config(**changes):
     """A small config of odd sizes, none of which is the demo's or the full model's."""
+    from transformers import Qwen3ASRConfig
+
     return Qwen3ASRConfig(
         audio_config={
             "model_type": "qwen3_asr_encoder",
@@ -116,6 +111,9 @@ def random_config(**changes):
 @pytest.fixture(scope="session")
 def random_model():
     """A random model whose activations are large enough for an error to show."""
+    import torch
+    from transformers import Qwen3ASRForTokenClassification
+
     torch.manual_seed(0)
     model = Qwen3ASRForTokenClassification(random_config()).eval()
     with torch.no_grad():
@@ -129,45 +127,66 @@ def random_model():
 
 @pytest.fixture(scope="session")
 def demo_checkpoint():
-    return checkpoint.resolve("demo")
+    from forced_aligner.checkpoint.find import find_checkpoint
+
+    return find_checkpoint("demo")
 
 
 @pytest.fixture(scope="session")
 def demo_model(demo_checkpoint):
-    return checkpoint.load_model(demo_checkpoint)
+    from forced_aligner.checkpoint.weights import load_model
+
+    return load_model(demo_checkpoint)
 
 
 @pytest.fixture(scope="session")
 def demo_processor(demo_checkpoint):
-    return checkpoint.load_processor(demo_checkpoint.folder)
+    from forced_aligner.checkpoint.processor import load_processor
+
+    return load_processor(demo_checkpoint.folder)
 
 
 @pytest.fixture(scope="session")
 def demo_clips():
-    return datasets.load_clips("demo", None, is_demo_model=True, language=None)
+    from forced_aligner.data.clips import load_clips
+
+    return load_clips("demo", None, is_demo_model=True, language=None)
+
+
+def converted(checkpoint, folder, *arguments, **options):
+    """The bundle that a conversion leaves in `folder`."""
+    from forced_aligner.convert.options import Options
+    from forced_aligner.jobs.convert import convert
+    from forced_aligner.package.bundle import Bundle
+
+    convert(checkpoint, folder, Options(*arguments, **options))
+    return Bundle.open(folder)
 
 
 @pytest.fixture(scope="session")
 def demo_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in all six packages, mixed precision."""
+    from individual_components import COMPONENTS
+
     folder = tmp_path_factory.mktemp("bundle") / "demo"
-    conversion.convert(demo_checkpoint, folder, conversion.Options(tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES))
-    return Bundle.open(folder)
+    return converted(demo_checkpoint, folder, tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES)
 
 
 @pytest.fixture(scope="session")
 def float16_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in the five default packages, all in float16."""
+    from individual_components import DEFAULT_COMPONENTS
+
     folder = tmp_path_factory.mktemp("bundle") / "float16"
-    options = conversion.Options(DEFAULT_COMPONENTS, FLOAT16_LENGTHS, FLOAT16_FRAMES, precision="float16")
-    conversion.convert(demo_checkpoint, folder, options)
-    return Bundle.open(folder)
+    return converted(demo_checkpoint, folder, DEFAULT_COMPONENTS, FLOAT16_LENGTHS, FLOAT16_FRAMES, precision="float16")
 
 
 @pytest.fixture(scope="session")
 def demo_reference_path(demo_checkpoint, demo_clips, tmp_path_factory):
+    from forced_aligner.jobs.reference import make_reference
+
     path = tmp_path_factory.mktemp("reference") / REFERENCE_FILE
-    reference.make_reference(demo_checkpoint, demo_clips, path)
+    make_reference(demo_checkpoint, demo_clips, path)
     return path
 
 

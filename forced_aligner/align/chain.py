@@ -1,0 +1,201 @@
+"""The chain: audio + transcript -> mel -> conv -> transformer -> embeddings -> decoder -> head -> word times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration
+from forced_aligner.align.clock import LOAD_STAGE, Clock
+from forced_aligner.align.confidence import bins_of, word_confidences
+from forced_aligner.align.mel import HOP_SAMPLES, MIN_SAMPLES, log_mel, mel_chunks
+from forced_aligner.align.positions import choose_length, frames_per_call, rotary_embedding, window_mask
+from forced_aligner.align.prompt import PROMPT_MARKS, prompt_ids, split_words, word_tokens
+from forced_aligner.align.times import word_times
+from forced_aligner.checkpoint.processor import load_processor
+from forced_aligner.data.records import WordTime
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import MAIN, MONOLITHIC_ENCODER
+from forced_aligner.runtime.protocol import Backend
+
+# (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
+Mask = Callable[[int, int, int], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Word times of one clip with their confidences (see `confidence.confidences`), and how long each stage took.
+
+    `cuts_s` says where a long recording was cut into pieces, `warnings` what is to be looked at there.
+    """
+
+    words: list[WordTime]
+    confidences: list[float]
+    duration_s: float
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    cuts_s: list[float] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def latency_ms(self) -> float:
+        """Wall time of the chain, without loading what was not loaded yet."""
+        return sum(ms for stage, ms in self.stage_ms.items() if stage != LOAD_STAGE)
+
+
+class Aligner:
+    """A converted model, ready to align many clips."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, mask: Mask = window_mask) -> None:
+        """Choose the encoder and load the processor.
+
+        Args:
+            bundle: the converted folder.
+            backend: who executes its packages.
+            mask: makes the audio transformer's mask; another than the default is for measuring what it is worth.
+
+        Raises:
+            UserError: a component is missing.
+        """
+        self.metadata = bundle.metadata
+        self._encoder = bundle.encoder()
+        self.monolithic = self._encoder == MONOLITHIC_ENCODER
+        self.processor = load_processor(bundle.folder)
+        self.backend = backend
+        self._mask = mask
+        self._decoders = _by_size(bundle, "decoder_prefill")
+        self._transformers = {} if self.monolithic else _by_size(bundle, "audio_transformer")
+        largest, window = max(self._transformers, default=0), self.metadata.dimensions.window_tokens
+        self._frames_per_call = frames_per_call(largest, window) or largest
+
+    def align(self, samples: NDArray[np.float32], transcript: str, language: str | None = None) -> Alignment:
+        """Align `transcript` with (samples,) of 16 kHz mono audio.
+
+        Raises:
+            UserError: no words, a language that is not served, audio beyond the head's end, or a prompt longer than
+                every converted decoder.
+        """
+        return self.align_words(samples, split_words(self.processor, transcript, language))
+
+    def align_words(self, samples: NDArray[np.float32], words: list[str]) -> Alignment:
+        """The same for a transcript that is split already."""
+        clock = Clock()
+        logits = self.timestamp_logits(samples, words, clock)
+        times = self.word_times(logits, words)
+        clock.lap("head")
+        sure = word_confidences(logits, bins_of(times, self.metadata.timestamp_segment_ms))
+        return Alignment(times, sure, samples.size / SAMPLE_RATE_HZ, clock.laps)
+
+    def timestamp_logits(
+        self, samples: NDArray[np.float32], words: list[str], clock: Clock | None = None
+    ) -> NDArray[np.float32]:
+        """Scores of the time classes, (1, 2 * words, classes), of (samples,) of 16 kHz mono audio.
+
+        Raises:
+            UserError: audio beyond the head's end, or a prompt longer than every converted decoder.
+        """
+        check_duration(samples, self.metadata.head_end_s)
+        clock = clock or Clock()
+        mel = log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
+        input_ids = prompt_ids(self.processor, words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
+        length = choose_length(input_ids.size, self.decoder_lengths)
+        groups = self._groups(int((input_ids == self.metadata.token_ids.audio_pad).sum()))
+        clock.lap("mel")
+        self._load(length, groups)
+        clock.lap(LOAD_STAGE)
+        audio = self._encode(mel, groups)  # (tokens, hidden)
+        clock.lap("audio_encoder")
+        hidden = self._predict("embedding", input_ids=input_ids[None])  # (1, n, hidden)
+        hidden[0, input_ids == self.metadata.token_ids.audio_pad] = audio
+        clock.lap("embedding")
+        decoded = self._decode(hidden, length)  # (1, length, hidden)
+        clock.lap("decoder")
+        marks = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
+        return self._predict("lm_head", hidden_states=decoded[:, marks])
+
+    @property
+    def decoder_lengths(self) -> list[int]:
+        """The prompt lengths that were converted, shortest first."""
+        return sorted(self._decoders)
+
+    def audio_tokens(self, samples: int) -> int:
+        """Prompt tokens of so many samples of 16 kHz audio: its frames, and a mark on each side."""
+        frames = max(samples, MIN_SAMPLES) // HOP_SAMPLES
+        return self.metadata.dimensions.audio_tokens(frames) + PROMPT_MARKS
+
+    def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
+        """(words,) prompt tokens of each word with its two `<timestamp>`."""
+        return word_tokens(self.processor, words)
+
+    def fits(self, samples: int, words: list[str]) -> bool:
+        """Whether a clip of so many samples with these words goes through the converted functions in one pass."""
+        audio_tokens = self.audio_tokens(samples)
+        is_part = self._frames_per_call < self.metadata.dimensions.window_tokens  # a calibration has such ones
+        if not self.monolithic and is_part and audio_tokens - PROMPT_MARKS > self._frames_per_call:
+            return False
+        return audio_tokens + int(self.word_tokens(words).sum()) <= self.decoder_lengths[-1]
+
+    def _groups(self, tokens: int) -> list[tuple[slice, int]]:
+        """Groups of whole attention windows of the audio tokens, each with the frames of the call that takes it."""
+        if self.monolithic:
+            return []
+        sizes, step = sorted(self._transformers), self._frames_per_call
+        starts = range(0, tokens, step)
+        return [
+            (slice(start, start + step), next(size for size in sizes if size >= min(step, tokens - start)))
+            for start in starts
+        ]
+
+    def _load(self, length: int, groups: list[tuple[slice, int]]) -> None:
+        """Load every function that a clip needs."""
+        for component in (self._encoder[0], "embedding", "lm_head"):
+            self.backend.load(component, MAIN)
+        for frames in {frames for _, frames in groups}:
+            self.backend.load("audio_transformer", self._transformers[frames])
+        self.backend.load("decoder_prefill", self._decoders[length])
+
+    def _predict(self, component: str, function: str = MAIN, **inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The only output of a component."""
+        (output,) = self.backend.predict(component, function, inputs).values()
+        return output
+
+    def _encode(self, mel: NDArray[np.float32], groups: list[tuple[slice, int]]) -> NDArray[np.float32]:
+        """(bins, frames) -> (audio tokens, hidden)."""
+        dimensions = self.metadata.dimensions
+        component = "audio_encoder" if self.monolithic else "audio_conv"
+        parts = [self._predict(component, mel_input=chunk)[0] for chunk in mel_chunks(mel, dimensions.chunk_frames)]
+        tokens = np.concatenate(parts)[: dimensions.audio_tokens(mel.shape[1])]
+        return tokens if self.monolithic else np.concatenate([self._transform(tokens[at], n) for at, n in groups])
+
+    def _transform(self, group: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        """Run the audio transformer's function of `frames` over whole windows: (n, audio_hidden) -> (n, hidden)."""
+        padded = np.pad(group, ((0, frames - len(group)), (0, 0)))[None]
+        mask = self._mask(len(group), frames, self.metadata.dimensions.window_tokens)
+        function = self._transformers[frames]
+        return self._predict("audio_transformer", function, features=padded, attention_mask=mask)[0, : len(group)]
+
+    def _decode(self, hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """Zero-pad on the right, which a causal decoder cannot see, and run the function of `length`."""
+        cos, sin = rotary_embedding(length, self.metadata.dimensions.inverse_frequencies)
+        padded = np.pad(hidden, ((0, 0), (0, length - hidden.shape[1]), (0, 0)))
+        return self._predict(
+            "decoder_prefill",
+            self._decoders[length],
+            hidden_states=padded,
+            position_cos=cos,
+            position_sin=sin,
+        )
+
+    def word_times(self, logits: NDArray[np.float32], words: list[str]) -> list[WordTime]:
+        """(1, 2 * words, classes) -> the times of `words`; see `times.word_times`."""
+        return word_times(
+            self.processor, logits, words, self.metadata.token_ids.timestamp, self.metadata.timestamp_segment_ms
+        )
+
+
+def _by_size(bundle: Bundle, component: str) -> dict[int, str]:
+    """The functions of a component by their size: decoder tokens, or frames of the audio transformer."""
+    return {size: name for name, size in bundle.record(component).functions.items() if size is not None}

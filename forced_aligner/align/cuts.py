@@ -1,0 +1,144 @@
+"""Where a piece of a long recording may be cut: in a gap between two words that surely lie inside it.
+
+A piece is given more words than it holds. In this model the audio precedes the text and the decoder is causal, so the
+surplus changes no bit of the words inside; and the surplus words themselves, which have nothing to point at, come
+out of order and with a low confidence. That tells the words inside from the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LIKELY = 0.5  # confidence from which a word in order counts as found
+SURE = 0.8  # the same where no later word bears witness
+NEIGHBOURS = 2  # words found in a row on each side of a cut
+EVIDENCE = 6  # by how many the words found outnumber the others inside, so that it is no chance
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The piece keeps its first `words`; the next one starts at time bin `at` of this one."""
+
+    words: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the head says of the words that a piece was given.
+
+    Attributes:
+        bins: (words, 2) time bin of start and end, as the head chose them, before any repair.
+        found: (words,) whether a word is in order and likely.
+        confidences: (words,) see `confidence.confidences`.
+        length: bins of the piece.
+    """
+
+    bins: NDArray[np.int64]
+    found: NDArray[np.bool_]
+    confidences: NDArray[np.float64]
+    length: int
+
+    @property
+    def inside(self) -> int:
+        """How many words lie inside: the prefix in which the words that were found outnumber the others the most."""
+        return int(self._balance.argmax())
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether so many words were found inside that it is no chance."""
+        return bool(self._balance.max() >= EVIDENCE)
+
+    @property
+    def _balance(self) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(np.where(self.found, 1, -1))])
+
+
+def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64], length: int) -> Findings:
+    """Mark the words that were found: the chain of likely words in order of time that has the most confidence.
+
+    Args:
+        bins: (words, 2) time bin of start and end.
+        confidences: (words,).
+        length: bins of the piece.
+    """
+    # Words without length do not count: surplus words may pile up in one place, and confidently.
+    usable = (confidences >= LIKELY) & (bins[:, 0] < bins[:, 1])
+    best, before = np.where(usable, confidences, 0.0), np.full(len(bins), -1)
+    for index in np.flatnonzero(usable):
+        earlier = usable[:index] & (bins[:index, 1] <= bins[index, 0])
+        if earlier.any():
+            before[index] = np.where(earlier, best[:index], -1.0).argmax()
+            best[index] += best[before[index]]
+    found = np.zeros(len(bins), bool)
+    index = int(best.argmax()) if usable.any() else -1
+    while index >= 0:
+        found[index] = True
+        index = int(before[index])
+    return Findings(bins, found, confidences, length)
+
+
+def all_found(piece: Findings, margin: int) -> bool:
+    """Whether the last word was found as well, and not at the piece's end: all that is left to align lies inside."""
+    count = len(piece.bins)
+    return piece.inside == count and _witnessed(piece, count - 1) and piece.bins[-1, 1] <= piece.length - margin
+
+
+def possible_cuts(piece: Findings, margin: int) -> list[Cut]:
+    """The places to cut a piece, best first: long gaps in the later half of what was found.
+
+    Args:
+        piece: what was found in it; the transcript goes on after its words.
+        margin: bins at the piece's end where nothing is trusted, since a word may be cut off there.
+    """
+    inside = piece.inside
+    if inside == 0:
+        return []
+    places = [index for index in range(inside) if _is_gap(piece, index, margin)]
+    ends, starts = piece.bins[:, 1], piece.bins[1:, 0]  # the gap after word i is from ends[i] to starts[i]
+    later = [index for index in places if ends[index] >= ends[places[-1]] / 2]
+    ranked = sorted(later, key=lambda index: (starts[index] - ends[index], index), reverse=True)
+    middles = [Cut(index + 1, int(starts[index] + ends[index]) // 2) for index in ranked]
+    return [*_before_a_pause(piece), *middles]
+
+
+def _is_gap(piece: Findings, index: int, margin: int) -> bool:
+    """Whether the words around the gap after word `index` were found, away from the piece's end."""
+    after = index + 1 + NEIGHBOURS
+    return (
+        after <= piece.inside
+        and bool(piece.found[max(0, index + 1 - NEIGHBOURS) : after].all())
+        and bool(piece.bins[after - 1, 1] <= piece.length - margin)
+    )
+
+
+def _before_a_pause(piece: Findings) -> list[Cut]:
+    """After the last word inside, where the later half of the piece holds none of the words that it was given."""
+    last = piece.inside - 1
+    speaks_late = piece.bins[last, 1] > piece.length / 2
+    if speaks_late or piece.inside == len(piece.bins) or not _witnessed(piece, last):
+        return []
+    return [Cut(last + 1, int(piece.bins[last, 1]) + 1)]
+
+
+def _witnessed(piece: Findings, last: int) -> bool:
+    """Whether the words up to `last`, after which none follows, are sure."""
+    tail = slice(max(0, last + 1 - NEIGHBOURS), last + 1)
+    return bool(piece.found[tail].all() and piece.confidences[tail].min() >= SURE)
+
+
+def shared_words(piece: Findings, cut: Cut, following: Findings, tolerance: int) -> int | None:
+    """How many words after the cut both pieces have found, in the same place; None where they do not agree."""
+    both = [
+        (index, index - cut.words)
+        for index in range(cut.words, min(cut.words + NEIGHBOURS, piece.inside))
+        if piece.found[index] and index - cut.words < len(following.bins)
+    ]
+    same = [
+        following.found[new] and abs(following.bins[new] + cut.at - piece.bins[old]).max() <= tolerance
+        for old, new in both
+    ]
+    return len(both) if all(same) else None

@@ -1,0 +1,59 @@
+"""Rotary positions, the window mask, and the choice of the decoder length; all in numpy, as a host would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.package.contract import MASKED
+
+
+def rotary_embedding(
+    length: int, inverse_frequencies: Sequence[float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cos and sin, each (1, length, head_dim), of the rotary angles of positions 0 to length - 1.
+
+    The three MRoPE axes (time, height, width) carry the same positions in this model, so that the interleaved
+    MRoPE is the plain RoPE of Qwen3: angle = position * theta^(-2i / head_dim), the halves repeated. The powers of
+    theta come from the model: libraries differ in their last bit, which position 2000 multiplies by 2000.
+    """
+    angles = np.arange(length, dtype=np.float32)[:, None] * np.array(inverse_frequencies, np.float32)[None, :]
+    angles = np.concatenate([angles, angles], axis=-1)[None]
+    return np.cos(angles), np.sin(angles)
+
+
+def window_mask(real: int, frames: int, window: int) -> NDArray[np.float32]:
+    """(1, 1, frames, frames) additive mask: 0 within an attention window of real frames, `MASKED` elsewhere.
+
+    Args:
+        real: real frames; the others are padding, which no real frame sees.
+        frames: frames of the package's input.
+        window: frames of one attention window: 104, 8 s.
+    """
+    index = np.arange(frames)
+    same_window = index[:, None] // window == index[None, :] // window
+    mask = np.where(same_window & (index[None, :] < real), np.float32(0.0), np.float32(MASKED))
+    return mask[None, None].astype(np.float32)
+
+
+def frames_per_call(frames: int, window: int) -> int:
+    """Real frames that one call of the audio transformer takes: as many whole windows as fit."""
+    return frames // window * window
+
+
+def choose_length(needed: int, lengths: list[int]) -> int:
+    """The shortest decoder length that holds `needed` tokens. Nothing is ever truncated.
+
+    Raises:
+        UserError: none does.
+    """
+    fitting = [length for length in lengths if length >= needed]
+    if not fitting:
+        raise UserError(
+            f"the prompt has {needed} tokens, but the longest converted decoder takes {max(lengths)}; convert a "
+            f"longer one: convert-coreml.py --decoder-lengths {','.join(map(str, lengths))},{-(-needed // 1024) * 1024}"
+        )
+    return min(fitting)

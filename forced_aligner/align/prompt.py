@@ -1,0 +1,52 @@
+"""The prompt: the words of a transcript, and their tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.base.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRProcessor
+
+
+PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
+
+
+def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | None) -> list[str]:
+    """The words of a transcript, as the checkpoint's own processor splits them.
+
+    Raises:
+        UserError: a language that is not served or needs an extra package, or a transcript without words.
+    """
+    from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
+
+    name = LANGUAGE_CODE_TO_NAME.get((language or "").lower(), (language or "").capitalize())
+    if language is not None and name not in FORCED_ALIGNER_LANGUAGES:
+        codes = {name: code for code, name in LANGUAGE_CODE_TO_NAME.items()}
+        served = ", ".join(f"{name} ({codes[name]})" for name in sorted(FORCED_ALIGNER_LANGUAGES))
+        raise UserError(f"language {language!r} is not served; expected one of {served}")
+    try:
+        words = processor.split_words_for_alignment(transcript, name or None)
+    except ImportError:
+        raise UserError(f"{name} needs an extra package: uv sync --extra {name.lower()}") from None
+    if not words:
+        raise UserError(f"the transcript {transcript!r} has no words to align")
+    return words
+
+
+def prompt_ids(processor: Qwen3ASRProcessor, words: list[str], audio_tokens: int) -> NDArray[np.int32]:
+    """(n,) token ids of the processor's own prompt, with one audio pad for each audio token."""
+    content = [{"type": "audio", "audio": ""}, *({"type": "text", "text": word} for word in words)]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    pad = processor.audio_token
+    ids = processor.tokenizer(text.replace(pad, pad * audio_tokens, 1), add_special_tokens=False).input_ids
+    return np.array(ids, dtype=np.int32)
+
+
+def word_tokens(processor: Qwen3ASRProcessor, words: list[str]) -> NDArray[np.int64]:
+    """(words,) prompt tokens of each word with its two `<timestamp>`."""
+    return np.array([len(ids) + 2 for ids in processor.tokenizer(words, add_special_tokens=False).input_ids])

@@ -1,0 +1,42 @@
+"""From the head's scores to word times: the processor's own decoding and monotonic repair."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.data.records import WordTime
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRProcessor
+
+
+def word_times(
+    processor: Qwen3ASRProcessor, logits: NDArray[np.float32], words: list[str], timestamp: int, segment_ms: float
+) -> list[WordTime]:
+    """The times of `words`, in order of time.
+
+    Args:
+        processor: decodes the classes and repairs their order; it sees the `<timestamp>` rows only.
+        logits: (1, 2 * words, classes) scores of the time classes.
+        words: the words, as `split_words` has them.
+        timestamp: token id of `<timestamp>`.
+        segment_ms: length of one class.
+    """
+    import torch
+
+    (items,) = processor.decode_forced_alignment(
+        torch.from_numpy(logits), torch.full(logits.shape[:2], timestamp), [words], timestamp, segment_ms
+    )
+    return [word_time(item) for item in items]
+
+
+def word_time(item: dict[str, Any]) -> WordTime:
+    """A word as the processor returns it (seconds) -> a record (milliseconds)."""
+    return WordTime(
+        text=item["text"],
+        start_time_ms=round(item["start_time"] * 1000),
+        end_time_ms=round(item["end_time"] * 1000),
+    )

@@ -1,0 +1,93 @@
+"""One component of a checkpoint becomes one package."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import coremltools as ct
+
+from forced_aligner.checkpoint.lazy_weights import LazyModel
+from forced_aligner.convert.compression import parse
+from forced_aligner.convert.description import describe
+from forced_aligner.convert.function import FunctionConverter
+from forced_aligner.convert.options import Options
+from forced_aligner.convert.stitching import multifunction, stitch
+from forced_aligner.convert.tracing import Settings
+from forced_aligner.convert.weight_store import WeightStore
+from forced_aligner.package.bundle import package_digest, package_size
+from forced_aligner.package.contract import MAIN
+from forced_aligner.package.metadata import BundleMetadata, Calibration, ComponentRecord
+from individual_components import Component, Sizes
+
+
+def convert_component(
+    component: Component,
+    model: LazyModel,
+    metadata: BundleMetadata,
+    options: Options,
+    folder: Path,
+    calibrated: Calibration | None = None,
+) -> ComponentRecord:
+    """Convert `component` of `model` into its package in `folder`.
+
+    Args:
+        component: its row of the table.
+        model: has the weights.
+        metadata: of the whole conversion: dimensions and sizes.
+        options: of the whole conversion.
+        folder: gets the package.
+        calibrated: which ops a calibration keeps in FP32.
+    """
+    precision = options.component_precision(component)
+    sizes = _function_sizes(component, metadata)
+    preset = parse(options.compress, options.components)[component.key]
+    wrapper = component.wrapper(model.module).eval()
+    package = folder / component.package
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        store = WeightStore(Path(scratch) / "weights", preset)
+        functions = {}
+        for name, size in sizes.items():
+            scratch_dir = Path(scratch) / name
+            scratch_dir.mkdir()
+            settings = Settings(precision, options.deployment_target, options.optimize, calibrated, name)
+            instances = FunctionConverter(component, size, model, settings, scratch_dir).instances(wrapper)
+            functions[name] = stitch(instances, [tensor.name for tensor in component.outputs], store)
+        spec = functions[MAIN] if MAIN in functions else multifunction(functions)
+        describe(spec, component, precision, metadata)
+        store.close()
+        ct.utils.save_spec(spec, str(package), weights_dir=str(store.folder))
+    return ComponentRecord(
+        package=component.package,
+        precision=precision,
+        functions={name: getattr(size, component.varies) if component.varies else None for name, size in sizes.items()},
+        size_bytes=package_size(package),
+        sha256=package_digest(package),
+        compression=preset,
+        calibration=calibrated,
+    )
+
+
+def _function_sizes(component: Component, metadata: BundleMetadata) -> dict[str, Sizes]:
+    """The functions of a component by name, with what their shapes resolve to."""
+    largest = Sizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
+    if metadata.deployment_target != "iOS17" and component.varies == "frames":
+        return {f"frames_{frames}": replace(largest, frames=frames) for frames in metadata.audio_frames}
+    if metadata.deployment_target != "iOS17" and component.varies == "length":
+        return {f"length_{length}": replace(largest, length=length) for length in metadata.decoder_lengths}
+    return {MAIN: largest}
+
+
+@contextmanager
+def imports_left_alone() -> Iterator[None]:
+    """Within the block, the garbage collector skips what was there before: coremltools calls it for each template."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -1,0 +1,76 @@
+"""What `metadata.json` says before the packages are converted."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.checkpoint.layouts import load_config
+from forced_aligner.convert.options import Options
+from forced_aligner.package.metadata import BundleMetadata, Dimensions, TokenIds
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRConfig, Qwen3ASRProcessor
+
+
+def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options) -> BundleMetadata:
+    """The metadata of a conversion of `checkpoint` with `options`, without its packages and processor files.
+
+    Raises:
+        UserError: the config cannot be read, or the options do not fit its sizes.
+    """
+    config = load_config(checkpoint)
+    dimensions = read_dimensions(config)
+    if max(options.audio_frames) < dimensions.window_tokens:
+        raise UserError(
+            f"--audio-frames {max(options.audio_frames)} is less than one window of {dimensions.window_tokens}"
+        )
+    return BundleMetadata(
+        model_id=checkpoint.model_id,
+        checkpoint_fingerprint=checkpoint.fingerprint(),
+        dimensions=dimensions,
+        token_ids=read_token_ids(processor, config),
+        timestamp_segment_ms=processor.timestamp_segment_time,
+        longest_clip_s=getattr(config, "longest_clip_s", None),
+        audio_frames=sorted(set(options.audio_frames)),
+        decoder_lengths=sorted(set(options.decoder_lengths)),
+        precision=options.precision,
+        deployment_target=options.deployment_target,
+        compute_units="ALL" if options.ane else "CPU_AND_GPU",
+        optimized=options.optimize,
+        compress=options.compress,
+        calibration_clips=options.calibrate,
+        components={},
+        processor_files={},
+        tool_versions={name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")},
+    )
+
+
+def read_dimensions(config: Qwen3ASRConfig) -> Dimensions:
+    """The sizes that the packages and the host need."""
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
+
+    audio, text = config.audio_config, config.text_config
+    return Dimensions(
+        mel_bins=audio.num_mel_bins,
+        chunk_frames=audio.n_window * 2,
+        window_frames=audio.n_window_infer,
+        audio_hidden=audio.d_model,
+        hidden=text.hidden_size,
+        head_dim=text.head_dim,
+        inverse_frequencies=Qwen3RotaryEmbedding(text).inv_freq.tolist(),
+        vocab_size=text.vocab_size,
+        num_classes=config.num_labels,
+    )
+
+
+def read_token_ids(processor: Qwen3ASRProcessor, config: Qwen3ASRConfig) -> TokenIds:
+    """The special tokens of the prompt, as the tokenizer and the config number them."""
+    return TokenIds(
+        audio_start=processor.audio_bos_token_id,
+        audio_end=processor.audio_eos_token_id,
+        audio_pad=processor.audio_token_id,
+        timestamp=config.timestamp_token_id,
+    )

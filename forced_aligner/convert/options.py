@@ -1,0 +1,59 @@
+"""What a conversion is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.convert.compression import parse
+from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
+from forced_aligner.package.metadata import Precision
+from individual_components import COMPONENTS, LENGTH_STEP, Component
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `convert-coreml.py` was asked for."""
+
+    components: tuple[str, ...]
+    decoder_lengths: tuple[int, ...] = DEFAULT_LENGTHS["iOS18"]
+    audio_frames: tuple[int, ...] = DEFAULT_FRAMES["iOS18"]
+    precision: Literal["mixed", "float32", "float16"] = "mixed"
+    deployment_target: Target = "iOS18"
+    ane: bool = True
+    optimize: bool = True
+    compress: str = "none"  # see compression.parse
+    calibrate: int = 0  # clips to run; 0: no calibration
+    force: bool = False
+
+    def component_precision(self, component: Component) -> Precision:
+        """The precision of one component."""
+        return component.mixed_precision if self.precision == "mixed" else self.precision
+
+    def validate(self) -> None:
+        """Check what can be checked without the model.
+
+        Raises:
+            UserError: an unknown component, or a length or a target that cannot be converted.
+        """
+        for key in self.components:
+            if key not in COMPONENTS:
+                raise UserError(f"no component {key!r}; expected some of {', '.join(COMPONENTS)}")
+        if not self.components:
+            raise UserError(f"no component to convert; expected some of {', '.join(COMPONENTS)}")
+        for option, sizes in (("--decoder-lengths", self.decoder_lengths), ("--audio-frames", self.audio_frames)):
+            if min(sizes, default=0) < 1:
+                raise UserError(f"{option} takes numbers above 0, not {','.join(map(str, sizes))}")
+            if self.deployment_target == "iOS17" and len(sizes) != 1:
+                raise UserError(
+                    f"iOS17 has no multifunction packages: give one size by {option}, or --deployment-target iOS18"
+                )
+        for length in self.decoder_lengths:
+            if length % LENGTH_STEP:
+                raise UserError(f"decoder length {length} is not a multiple of {LENGTH_STEP}")
+        compressed = any(preset != "none" for preset in parse(self.compress, self.components).values())
+        if compressed and self.deployment_target == "iOS17":
+            raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
+        if self.calibrate and self.precision == "float32":
+            raise UserError("--calibrate finds what FP16 cannot hold: give --precision float16 or mixed with it")

@@ -1,0 +1,83 @@
+"""Recordings to align or to verify on: the demo clips, LibriSpeech, a folder of pairs, or a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forced_aligner.base.console import log
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import read_text, require_audio_file
+from forced_aligner.base.paths import DEMO_FOLDER, MANIFEST_FILE
+from forced_aligner.base.records import read_json
+from forced_aligner.data.librispeech import find_subset, load_subset
+from forced_aligner.data.manifest import manifest_clips
+from forced_aligner.data.pairs import paired_clips
+from forced_aligner.data.records import Clip, ClipManifest
+
+DEMO_CLIPS = DEMO_FOLDER / "clips"
+DEFAULT_SUBSET = "test-clean"
+
+
+def load_clips(
+    dataset: str,
+    folder: Path | None,
+    *,
+    is_demo_model: bool,
+    language: str | None,
+    subset: str | None = None,
+    download: bool = False,
+) -> list[Clip]:
+    """The clips of `dataset`, their `audio` as full paths, in a stable order.
+
+    Args:
+        dataset: `auto`, `demo`, `librispeech`, or a folder of pairs such as `talk.flac` + `talk.txt`.
+        folder: where LibriSpeech lies, if not in one of `librispeech.PLACES`.
+        is_demo_model: with `auto`, the demo model always gets the demo clips.
+        language: given to the clips of a folder of pairs.
+        subset: of LibriSpeech; None is `DEFAULT_SUBSET`.
+        download: fetch the subset if it is not there.
+
+    Raises:
+        UserError: the data set is not there, or holds no pair, or an option is not for it.
+    """
+    if language is not None and dataset in ("auto", "demo", "librispeech"):
+        raise UserError(
+            "--language is for --audio-file or a folder of pairs: the demo's clips and LibriSpeech have theirs"
+        )
+    asks_librispeech = folder is not None or subset is not None or download
+    if asks_librispeech and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
+        raise UserError("--dataset-dir, --subset and --download need --dataset librispeech")
+    subset = subset or DEFAULT_SUBSET
+    if dataset == "auto":
+        wants_demo = is_demo_model or (not asks_librispeech and find_subset(subset, None) is None)
+        dataset = "demo" if wants_demo else "librispeech"
+        log(f"data set: {dataset}")
+    if dataset == "demo":
+        return _demo_clips(DEMO_CLIPS)
+    if dataset == "librispeech":
+        return load_subset(subset, folder, download=download)
+    if not Path(dataset).is_dir():
+        raise UserError(f"no data set {dataset!r}; expected auto, demo, librispeech or a folder of pairs")
+    return paired_clips(Path(dataset), language)
+
+
+def input_clips(
+    audio_file: Path | None, text: str | None, text_file: Path | None, files: Path | None, language: str | None
+) -> list[Clip]:
+    """What `infer` was given: one recording with its transcript, or many.
+
+    Raises:
+        UserError: neither or both, or an input that cannot be read.
+    """
+    if files is not None and audio_file is None and text is None and text_file is None:
+        return paired_clips(files, language) if files.is_dir() else manifest_clips(files, language)
+    if files is not None or audio_file is None or (text is None) == (text_file is None):
+        raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
+    require_audio_file(audio_file)
+    transcript = text if text_file is None else read_text(text_file)
+    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
+
+
+def _demo_clips(folder: Path) -> list[Clip]:
+    manifest = read_json(ClipManifest, folder / MANIFEST_FILE, "it belongs to the repository: restore it from git")
+    return [clip.model_copy(update={"audio": str(folder / clip.audio)}) for clip in manifest.samples]

@@ -1,0 +1,119 @@
+"""Convert a checkpoint: options in, a whole folder of described packages out."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from forced_aligner.base.console import log
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.model_ids import DEMO_MODEL_ID
+from forced_aligner.base.paths import METADATA_FILE
+from forced_aligner.base.records import write_json
+from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.checkpoint.lazy_weights import LazyModel
+from forced_aligner.checkpoint.processor import load_processor
+from forced_aligner.convert.calibration import announce
+from forced_aligner.convert.component import convert_component, imports_left_alone
+from forced_aligner.convert.lint import lint_package
+from forced_aligner.convert.metadata import expected_metadata
+from forced_aligner.convert.options import Options
+from forced_aligner.data.clips import load_clips
+from forced_aligner.jobs.calibrate import measure_magnitudes
+from forced_aligner.package.bundle import Bundle, processor_digests
+from forced_aligner.package.folder import write_folder
+from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+from individual_components import COMPONENTS
+
+
+def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
+    """Convert `checkpoint` into `output_dir`, which is complete afterwards or as it was before.
+
+    A folder that was made from the same checkpoint with the same options is left alone.
+
+    Raises:
+        UserError: options that do not fit, a checkpoint that cannot be loaded, or a folder that cannot be written.
+    """
+    options.validate()
+    processor = load_processor(checkpoint.folder)
+    expected = expected_metadata(checkpoint, processor, options)
+    if not options.force and (done := _already_done(expected, options, output_dir)):
+        log(f"{output_dir} holds this conversion already; --force makes it anew")
+        return done
+    with write_folder(output_dir, replace=options.force) as folder, imports_left_alone():
+        processor.save_pretrained(folder)
+        conversion = _Conversion(LazyModel(checkpoint), options, folder)
+        metadata = expected.model_copy(
+            update={"components": conversion.convert_all(expected), "processor_files": processor_digests(folder)}
+        )
+        if options.calibrate:
+            metadata = conversion.calibrate(metadata)
+        linted = {
+            key: record.model_copy(update={"lint": lint_package(folder, key, record)})
+            for key, record in metadata.components.items()
+        }
+        metadata = metadata.model_copy(update={"components": linted})
+        write_json(metadata, folder / METADATA_FILE)
+    return metadata
+
+
+def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) -> BundleMetadata | None:
+    """The metadata in `output_dir` if it is of the same conversion."""
+    if not (output_dir / METADATA_FILE).is_file():
+        return None
+    try:
+        present = Bundle.open(output_dir).metadata
+    except UserError as error:
+        raise UserError(f"{error}, with --force") from None
+    ours = {"components": present.components, "processor_files": present.processor_files}
+    is_same = expected.model_copy(update=ours) == present
+    return present if is_same and present.components.keys() == set(options.components) else None
+
+
+@dataclass(frozen=True)
+class _Conversion:
+    """A conversion under way: the weights, the options, and the unfinished folder that the packages go to."""
+
+    model: LazyModel
+    options: Options
+    folder: Path
+
+    def convert_all(self, metadata: BundleMetadata) -> dict[str, ComponentRecord]:
+        """Convert the components that were asked for, with a line of progress for each."""
+        records = {}
+        for number, key in enumerate(self.options.components, 1):
+            started = time.perf_counter()
+            record = convert_component(COMPONENTS[key], self.model, metadata, self.options, self.folder)
+            records[key] = record
+            log(
+                f"[{number}/{len(self.options.components)}] {record.package}  {record.precision}  "
+                f"{record.size_bytes / 1e6:.1f} MB  {time.perf_counter() - started:.1f} s"
+            )
+        return records
+
+    def calibrate(self, metadata: BundleMetadata) -> BundleMetadata:
+        """Run clips through the packages, and convert those again that hold an op with too large a magnitude.
+
+        What was converted again is measured again: nothing may be left in FP16 that comes near its limit.
+        """
+        is_demo = metadata.model_id == DEMO_MODEL_ID
+        clips = load_clips("auto", None, is_demo_model=is_demo, language=None)[: self.options.calibrate]
+        while True:
+            measured = measure_magnitudes(Bundle(self.folder, metadata), clips)
+            components, too_large = dict(metadata.components), []
+            for key, calibration in measured.items():
+                before = components[key].calibration
+                if len(calibration.kept_float32) > len(before.kept_float32 if before else []):
+                    too_large.append(key)
+                components[key] = components[key].model_copy(update={"calibration": calibration})
+            for key in too_large:
+                shutil.rmtree(self.folder / components[key].package)
+                components[key] = convert_component(
+                    COMPONENTS[key], self.model, metadata, self.options, self.folder, measured[key]
+                )
+            metadata = metadata.model_copy(update={"components": components})
+            if not too_large:
+                announce(metadata)
+                return metadata

@@ -1,0 +1,61 @@
+"""The main job in one go, on the bundled aligner: convert, reference, run the packages, score, draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forced_aligner.align.audio import load_audio
+from forced_aligner.base.console import log
+from forced_aligner.base.model_ids import DEMO_MODEL_ID
+from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
+from forced_aligner.base.records import write_json
+from forced_aligner.checkpoint.find import find_checkpoint
+from forced_aligner.convert.options import Options
+from forced_aligner.data.clips import load_clips
+from forced_aligner.jobs.compare import compare
+from forced_aligner.jobs.convert import convert
+from forced_aligner.jobs.infer import spectrogram_of
+from forced_aligner.jobs.open_model import open_aligner
+from forced_aligner.jobs.reference import make_reference
+from forced_aligner.output.alignment_picture import plot_alignment
+from forced_aligner.runtime.names import BackendName
+from forced_aligner.score.gate import Gate
+from forced_aligner.score.records import ParityReport, Reference
+from individual_components import DEFAULT_COMPONENTS
+
+MODEL_FOLDER = "forced-aligner"
+PICTURE_FILE = "alignment.png"
+PICTURE_S = 5.0  # the clip nearest to this length is drawn
+
+
+def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
+    """Do everything in `folder`: packages, reference, parity report and picture.
+
+    Raises:
+        UserError: `folder` cannot be written, or the repository is incomplete.
+    """
+    checkpoint = find_checkpoint(DEMO_MODEL_ID)
+    log("1/4  convert the demo aligner")
+    convert(checkpoint, folder / MODEL_FOLDER, Options(DEFAULT_COMPONENTS, force=True))
+    log("2/4  PyTorch reference")
+    clips = load_clips("demo", None, is_demo_model=True, language=None)
+    reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
+    log("3/4  run the saved packages and score them")
+    aligner = open_aligner(folder / MODEL_FOLDER, backend_name)
+    report, alignments = compare(aligner, aligner.backend.name, reference, folder, Gate())
+    write_json(report, folder / PARITY_FILE)
+    log("4/4  draw")
+    drawn = _nearest(reference)
+    sample = reference.samples[drawn]
+    plot_alignment(
+        spectrogram_of(load_audio(folder / sample.audio)),
+        {"packages": alignments[drawn].words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []},
+        f"{Path(sample.audio).name}: {sample.transcript}",
+        folder / PICTURE_FILE,
+    )
+    log(f"packages, {REFERENCE_FILE}, {PARITY_FILE} and {PICTURE_FILE} are in {folder}")
+    return report
+
+
+def _nearest(reference: Reference) -> int:
+    return min(range(len(reference.samples)), key=lambda index: abs(reference.samples[index].duration_s - PICTURE_S))

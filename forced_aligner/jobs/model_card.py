@@ -1,0 +1,86 @@
+"""The model card and the notice of a published folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forced_aligner.package.contract import MAIN
+from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+from forced_aligner.package.provenance import APACHE, PROJECT, Provenance, version_string
+from forced_aligner.score.records import ParityReport
+from individual_components import COMPONENTS, Component, Sizes, TensorSpec
+
+CARD_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
+
+def license_notice(origin: Provenance, metadata: BundleMetadata) -> str:
+    """The notice that section 4 of the Apache licence asks for: whose work it is, and that it was changed."""
+    if origin.is_demo:
+        work = f"The weights are those of the demo aligner of {PROJECT}, Apache License 2.0 (LICENSE)."
+    elif origin.license == APACHE:
+        work = f"The weights are those of {origin.base_model} by the Qwen team, Apache License 2.0 (LICENSE)."
+    else:
+        work = f"The weights are those of {origin.base_model or 'a checkpoint'}, under its own licence."
+    change = (
+        f"Changed: converted from PyTorch to Core ML by {PROJECT} {version_string()}, "
+        f"precision {metadata.precision}, compression {metadata.compress}."
+    )
+    return f"{work}\n{change}\nSHA-256 of the checkpoint's config and weights: {metadata.checkpoint_fingerprint}\n"
+
+
+def model_card(
+    origin: Provenance,
+    metadata: BundleMetadata,
+    parity: ParityReport | None,
+    why_unmeasured: str,
+    *,
+    is_compiled: bool,
+) -> str:
+    """The card: YAML front matter and Markdown, every figure from `metadata` and `parity`."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    # No pipeline_tag: the hub has no task of forced alignment, and speech recognition needs no transcript.
+    data = ModelCardData(
+        library_name="coreml",
+        license=origin.license,
+        base_model=origin.base_model,
+        language=list(origin.languages) if origin.languages else None,
+        tags=["forced-alignment", "word-timestamps", "speech", "audio", "mlpackage"],
+    )
+    card = ModelCard.from_template(
+        data,
+        template_path=str(CARD_TEMPLATE),
+        project=PROJECT,
+        version=version_string(),
+        title=origin.title,
+        is_demo=origin.is_demo,
+        languages=list((origin.languages or {}).values()),
+        license_name="Apache-2.0" if origin.license == APACHE else None,
+        metadata=metadata,
+        packages=[_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()],
+        is_multifunction=MAIN not in metadata.components["decoder_prefill"].functions,
+        compiled=is_compiled,
+        parity=parity,
+        why_unmeasured=why_unmeasured,
+        duration_s=sum(sample.duration_s for sample in parity.samples) if parity else 0.0,
+    )
+    return f"{card}\n"
+
+
+def _package_row(component: Component, record: ComponentRecord, metadata: BundleMetadata) -> list[str]:
+    sizes = Sizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
+
+    def cell(tensors: tuple[TensorSpec, ...]) -> str:
+        return ", ".join(_tensor(tensor, sizes) for tensor in tensors)
+
+    size = f"{record.size_bytes / 1e6:.2f} MB"
+    name = f"`{record.package}`"
+    return [name, cell(component.inputs), cell(component.outputs), record.precision, record.compression, size]
+
+
+def _tensor(spec: TensorSpec, sizes: Sizes) -> str:
+    """Name, shape and type: L is the decoder's length, F the audio transformer's frames, and `seq` is flexible."""
+    axes = []
+    for axis, size in zip(spec.shape, sizes.resolve(spec), strict=True):
+        axes.append({"length": "L", "frames": "F"}.get(str(axis), "seq" if size is None else str(size)))
+    return f"`{spec.name}` [{', '.join(axes)}] {str(spec.dtype).removeprefix('torch.')}"

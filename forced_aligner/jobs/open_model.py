@@ -1,0 +1,20 @@
+"""A converted folder, opened to align with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forced_aligner.align.chain import Aligner
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.runtime.choice import make_backend
+from forced_aligner.runtime.names import BackendName, DeviceName
+
+
+def open_aligner(folder: Path, backend: BackendName = "auto", device: DeviceName = "cpu") -> Aligner:
+    """The converted model in `folder`, executed by `backend`.
+
+    Raises:
+        UserError: no converted folder, a damaged one, a missing component, or a backend or device that is not here.
+    """
+    bundle = Bundle.open(folder)
+    return Aligner(bundle, make_backend(backend, bundle, device))

@@ -1,0 +1,135 @@
+"""A folder that is ready for a model hub: what was converted, its licence, and a card that says what was measured."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from forced_aligner.base.console import log
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE, ROOT
+from forced_aligner.base.records import read_json, write_json
+from forced_aligner.jobs.model_card import license_notice, model_card
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.folder import write_folder
+from forced_aligner.package.metadata import BundleMetadata
+from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
+from forced_aligner.score.records import ParityReport
+
+CARD_FILE = "README.md"
+LICENSE_FILE = "LICENSE"
+NOTICE_FILE = "NOTICE"
+COMPILED_SUFFIX = ".mlmodelc"
+
+
+def check_hub_folder(
+    folder: Path, source: Path, components: Collection[str], model_id: str, base_model: str | None
+) -> None:
+    """Refuse, before the conversion into `source`, what `lay_out` would refuse after it.
+
+    Raises:
+        UserError: `folder` is something else than a layout, `components` cannot align, or `base_model` does not fit.
+    """
+    find_provenance(model_id, base_model)
+    if folder.resolve() == source.resolve():
+        raise UserError(f"--package {folder} is the converted folder itself: choose another one")
+    if not any({*encoder, *TEXT_COMPONENTS} <= set(components) for encoder in (SPLIT_ENCODER, MONOLITHIC_ENCODER)):
+        raise UserError(f"--package needs components that can align, not only {', '.join(components)}")
+    _check_place(folder)
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder that is something else; one that was laid out before is made anew."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another folder for --package")
+    if not all((folder / name).is_file() for name in (METADATA_FILE, CARD_FILE, NOTICE_FILE)):
+        raise UserError(f"{folder} is not a folder that --package made: choose another one")
+    metadata = read_json(BundleMetadata, folder / METADATA_FILE, "choose another folder for --package")
+    packages = [record.package for record in metadata.components.values()]
+    own = {METADATA_FILE, PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *metadata.processor_files, *packages}
+    own |= {_compiled_name(package) for package in packages}
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and path.name != ".DS_Store")
+    if foreign:
+        raise UserError(
+            f"{folder} also holds {', '.join(foreign)}, which --package did not make: choose another folder"
+        )
+
+
+def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
+    """Copy the converted folder `source` to `folder`, with licence, notice and model card; all of it or nothing.
+
+    Args:
+        source: a converted folder; its `parity.json` goes into the card if it is of the same packages.
+        folder: a new folder, or one that was laid out before.
+        base_model: hub id of the checkpoint, where it was converted from a local folder.
+
+    Raises:
+        UserError: `source` is damaged or lacks a component, `folder` is something else or cannot be written, or
+            `base_model` is no hub id.
+    """
+    bundle = Bundle.open(source)
+    bundle.encoder()  # a folder that cannot align is refused
+    metadata = bundle.metadata
+    origin = find_provenance(metadata.model_id, base_model)
+    parity, why_unmeasured = read_parity(source, metadata)
+    _check_place(folder)
+    with write_folder(folder, replace=True) as partial:
+        for record in metadata.components.values():
+            hidden = shutil.ignore_patterns(".*")
+            shutil.copytree(source / record.package, partial / record.package, ignore=hidden)
+        for name in (METADATA_FILE, *metadata.processor_files):
+            shutil.copyfile(source / name, partial / name)
+        if parity is not None:
+            write_json(parity, partial / PARITY_FILE)
+        if origin.license == APACHE:
+            shutil.copyfile(ROOT / LICENSE_FILE, partial / LICENSE_FILE)
+        (partial / NOTICE_FILE).write_text(license_notice(origin, metadata), encoding="utf-8")
+        is_compiled = _compile(partial, metadata)
+        card = model_card(origin, metadata, parity, why_unmeasured, is_compiled=is_compiled)
+        (partial / CARD_FILE).write_text(card, encoding="utf-8")
+    _announce(origin, metadata, parity, why_unmeasured, folder)
+
+
+def read_parity(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | None, str]:
+    """The parity report of the packages in `source`, or None and why there is none. Its audio paths are bare names."""
+    if not (source / PARITY_FILE).is_file():
+        return None, "run_coreml_inference.py compare was not run on them"
+    report = read_json(ParityReport, source / PARITY_FILE, "run run_coreml_inference.py compare again")
+    if report.package_sha256 != metadata.package_sha256:
+        return None, f"the {PARITY_FILE} beside them is of other packages"
+    samples = [sample.model_copy(update={"audio": Path(sample.audio).name}) for sample in report.samples]
+    return report.model_copy(update={"samples": samples}), ""
+
+
+def _compiled_name(package: str) -> str:
+    return Path(package).with_suffix(COMPILED_SUFFIX).name
+
+
+def _compile(folder: Path, metadata: BundleMetadata) -> bool:
+    """Compile each package beside itself, which macOS alone can; whether it was done."""
+    if platform.system() != "Darwin":
+        log(f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there")
+        return False
+    from coremltools.models.utils import compile_model
+
+    for record in metadata.components.values():
+        compile_model(str(folder / record.package), str(folder / _compiled_name(record.package)))
+    return True
+
+
+def _announce(
+    origin: Provenance, metadata: BundleMetadata, parity: ParityReport | None, why_unmeasured: str, folder: Path
+) -> None:
+    if parity is None:
+        log(f"the card says that parity was not measured, since {why_unmeasured}")
+    elif not parity.passed:
+        log("the card says that the conversion missed the thresholds of its parity report")
+    if origin.license is None:
+        known = origin.base_model or f"{metadata.model_id}, a local folder (--base-model names its hub id)"
+        log(f"the card names no licence, since that of {known} is not known here: add it before you upload")
+    log(f"upload it by: hf upload <user>/<name> {folder}")

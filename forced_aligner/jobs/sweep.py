@@ -1,0 +1,99 @@
+"""A choice made by evidence: convert a checkpoint in every preset, score each, and measure each component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forced_aligner.base.console import log
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
+from forced_aligner.base.records import write_json
+from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.convert.options import Options
+from forced_aligner.data.records import Clip
+from forced_aligner.jobs.compare import compare
+from forced_aligner.jobs.component_scores import Call, measure_component, record_calls
+from forced_aligner.jobs.convert import convert
+from forced_aligner.jobs.open_model import open_aligner
+from forced_aligner.jobs.reference import make_reference
+from forced_aligner.output.size_picture import SizePoint, plot_sizes
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.runtime.names import BackendName
+from forced_aligner.score.gate import Gate
+from forced_aligner.score.records import Sweep, SweepRow
+from forced_aligner.score.report import sweep_row
+from individual_components import DEFAULT_COMPONENTS
+
+SWEEP_FILE = "sweep.json"
+PICTURE_FILE = "sweep.png"
+# preset -> what `convert-coreml.py` is given
+PRESETS: dict[str, dict[str, Any]] = {
+    "float32": {"precision": "float32"},
+    "mixed": {"precision": "mixed"},
+    "float16": {"precision": "float16"},
+    "int8": {"precision": "float16", "compress": "int8"},
+    "int6": {"precision": "float16", "compress": "int6"},
+    "int4": {"precision": "float16", "compress": "int4"},
+}
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What `sweep` was asked for."""
+
+    presets: Sequence[str]
+    decoder_lengths: tuple[int, ...]
+    backend: BackendName = "auto"
+
+    def validate(self) -> None:
+        """Refuse a preset that is not in `PRESETS`.
+
+        Raises:
+            UserError: one is not.
+        """
+        for preset in self.presets:
+            if preset not in PRESETS:
+                raise UserError(f"no preset {preset!r}; expected some of {', '.join(PRESETS)}")
+
+
+def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: SweepOptions) -> Sweep:
+    """Convert `checkpoint` in each preset below `folder`, score each on `clips`, write `sweep.json`, and draw.
+
+    The packages of the first preset give the inputs that the components of all are measured with.
+
+    Raises:
+        UserError: an unknown preset, or a folder that cannot be written.
+    """
+    options.validate()
+    folder.mkdir(parents=True, exist_ok=True)
+    log("PyTorch reference")
+    reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
+    rows: list[SweepRow] = []
+    calls: list[Call] = []
+    for preset in options.presets:
+        log(f"{preset}: convert and score")
+        conversion = Options(DEFAULT_COMPONENTS, options.decoder_lengths, force=True, **PRESETS[preset])
+        metadata = convert(checkpoint, folder / preset, conversion)
+        aligner = open_aligner(folder / preset, options.backend)
+        calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
+        report, _ = compare(aligner, aligner.backend.name, reference, folder, Gate())
+        write_json(report, folder / preset / PARITY_FILE)
+        scores = {key: measure_component(aligner.backend, calls, key) for key in DEFAULT_COMPONENTS}
+        rows.append(sweep_row(preset, metadata, report, scores))
+    sweep = Sweep(model_id=checkpoint.model_id, checkpoint_fingerprint=reference.checkpoint_fingerprint, rows=rows)
+    write_json(sweep, folder / SWEEP_FILE)
+    plot_sizes([size_point(row) for row in rows], sweep_title(sweep, len(clips)), folder / PICTURE_FILE)
+    return sweep
+
+
+def sweep_title(sweep: Sweep, files: int) -> str:
+    """The heading of the table and of the picture."""
+    return f"{sweep.model_id}: {files} files against PyTorch"
+
+
+def size_point(row: SweepRow) -> SizePoint:
+    """A row as the picture shows it."""
+    return SizePoint(row.name, row.size_bytes, row.bin_exact_percent, row.passed)

@@ -1,0 +1,168 @@
+"""A picture of an alignment: word spans over the mel spectrogram."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from forced_aligner.data.records import WordTime
+from forced_aligner.output.figure import COLORS, DPI, fonts, save_figure
+
+MEL_COLUMNS = 2000  # more than a row has pixels
+ROW_S = 10.0
+MAX_ROWS = 30  # beyond 5 minutes the rows grow longer, not more
+LABEL_PT = 8.0
+SMALLEST_LABEL_PT = 5.0
+MAX_SHADE = 0.65  # opacity of a word of confidence 1
+PLAIN_SHADE = 0.25  # of one whose confidence is not shown
+# inches
+LANE_IN = 0.4
+GAP_IN = 0.3
+LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.9, 0.3, 0.4, 0.55
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """The log-mel of a recording, computed in parts: that of hours never lies in memory as a whole.
+
+    Attributes:
+        duration_s: of the recording.
+        between: start and end in seconds -> (bins, frames of 10 ms).
+    """
+
+    duration_s: float
+    between: Callable[[float, float], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Rows of equal length under one another; in each the lanes of all sides lie over the mel spectrogram."""
+
+    duration_s: float
+    lanes: int
+
+    @property
+    def rows(self) -> int:
+        return min(MAX_ROWS, max(1, math.ceil(self.duration_s / ROW_S - 0.1)))  # no row for a second that is left over
+
+    @property
+    def row_s(self) -> float:
+        return self.duration_s / self.rows
+
+    @property
+    def width_in(self) -> float:
+        return min(max(8.0, 1.8 * self.row_s), 14.0)
+
+    @property
+    def mel_in(self) -> float:
+        return 2.0 if self.rows == 1 else 0.8
+
+    @property
+    def row_in(self) -> float:
+        return self.mel_in + self.lanes * LANE_IN
+
+    def lane_in(self, lane: int) -> float:
+        """Height of the middle of a lane; the first one is on top."""
+        return self.mel_in + (self.lanes - lane - 0.5) * LANE_IN
+
+    def draw(self) -> tuple[Figure, list[Axes]]:
+        """The empty page, whose axes have seconds and inches."""
+        width = LEFT_IN + self.width_in + RIGHT_IN
+        height = TOP_IN + self.rows * self.row_in + (self.rows - 1) * GAP_IN + BOTTOM_IN
+        edges = {"left": LEFT_IN / width, "right": 1 - RIGHT_IN / width}
+        edges |= {"top": 1 - TOP_IN / height, "bottom": BOTTOM_IN / height, "hspace": GAP_IN / self.row_in}
+        figure, grid = plt.subplots(self.rows, 1, squeeze=False, figsize=(width, height), dpi=DPI, gridspec_kw=edges)
+        for row, axes in enumerate(grid[:, 0]):
+            axes.set(xlim=(row * self.row_s, (row + 1) * self.row_s), ylim=(0, self.row_in), autoscale_on=False)
+            axes.spines[:].set_visible(False)
+        return figure, list(grid[:, 0])
+
+
+def plot_alignment(
+    spectrogram: Spectrogram,
+    sides: dict[str, list[WordTime]],
+    title: str,
+    path: Path,
+    confidences: list[float] | None = None,
+) -> None:
+    """Draw the spectrogram and the words of each side into a PNG at `path`.
+
+    Rows of about 10 s follow one another as on a page, up to 30: beyond 5 minutes each row holds more. A label
+    is made smaller until it fits its word, and left out where it would not be legible, so none overlap. With
+    `confidences`, one a word, the shade of a word of the first side tells how sure it is.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    page = _Page(spectrogram.duration_s, len(sides))
+    with plt.rc_context({"font.family": fonts()}):
+        figure, rows = page.draw()
+        for axes in rows:
+            _draw_mel(axes, spectrogram, page, next(iter(sides.values())))
+            for lane, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
+                _draw_lane(axes, words, page.lane_in(lane), color, confidences if lane == 0 else None)
+            axes.set_yticks([page.mel_in / 2, *map(page.lane_in, range(len(sides)))], ["mel", *sides])
+            axes.tick_params(axis="y", length=0)
+            axes.xaxis.set_major_formatter(_clock_time if page.rows > 1 else "{x:g}")
+        shade = "" if confidences is None else "; the paler a word, the less sure"
+        rows[0].set_title(title, parse_math=False)
+        rows[-1].set_xlabel(f"time ({'min:s' if page.rows > 1 else 's'}){shade}")
+        save_figure(figure, path)
+
+
+def _clock_time(time_s: float, _: float) -> str:
+    return f"{int(time_s // 60)}:{time_s % 60:02.0f}"
+
+
+def _draw_mel(axes: Axes, spectrogram: Spectrogram, page: _Page, words: list[WordTime]) -> None:
+    """The spectrogram of one row, and the boundaries of `words` on it."""
+    start_s, end_s = axes.get_xlim()
+    mel = spectrogram.between(start_s, end_s)
+    extent = (start_s, start_s + mel.shape[1] / 100, 0.0, page.mel_in)
+    step = math.ceil(mel.shape[1] / MEL_COLUMNS)
+    axes.imshow(mel[:, ::step], origin="lower", aspect="auto", extent=extent, cmap="magma")
+    times_s = {time_ms / 1000 for word in words for time_ms in (word.start_time_ms, word.end_time_ms)}
+    times_s = {time_s for time_s in times_s if start_s <= time_s <= end_s}
+    axes.vlines(sorted(times_s), 0, page.mel_in, color="white", linewidth=0.7, alpha=0.8)
+
+
+def _draw_lane(
+    axes: Axes, words: list[WordTime], middle_in: float, color: str, confidences: list[float] | None
+) -> None:
+    """The words of one side that lie in the row of `axes`, each with its label if that fits."""
+    row_start_s, row_end_s = axes.get_xlim()
+    spans, shades = [], []
+    for index, word in enumerate(words):
+        start_s, end_s = word.start_time_ms / 1000, word.end_time_ms / 1000
+        if end_s < row_start_s or start_s > row_end_s:
+            continue
+        spans.append((start_s, end_s - start_s))
+        shades.append(to_rgba(color, PLAIN_SHADE if confidences is None else MAX_SHADE * confidences[index]))
+        seen_s = (max(start_s, row_start_s), min(end_s, row_end_s))
+        _write_label(axes, word.text, seen_s, middle_in)
+    height = 0.8 * LANE_IN
+    axes.broken_barh(spans, (middle_in - height / 2, height), facecolors=shades)
+    axes.broken_barh(spans, (middle_in - height / 2, height), facecolors="none", edgecolors=color)
+
+
+def _write_label(axes: Axes, text: str, span_s: tuple[float, float], middle_in: float) -> None:
+    """Write `text` into its span, as small as that asks for; nothing if it would not be legible."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
+    left_px, right_px = (axes.transData.transform((time_s, 0.0))[0] for time_s in span_s)
+    font = font_manager.FontProperties(size=LABEL_PT)
+    width_px, _, _ = figure.canvas.get_renderer().get_text_width_height_descent(text, font, False)
+    size_pt = LABEL_PT * min(1.0, 0.92 * (right_px - left_px) / width_px)
+    if size_pt >= SMALLEST_LABEL_PT:
+        axes.text(sum(span_s) / 2, middle_in, text, ha="center", va="center", fontsize=size_pt, parse_math=False)

@@ -1,0 +1,108 @@
+"""A converted model: one self-contained folder, verified when it is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
+from forced_aligner.base.records import read_json
+from forced_aligner.package.contract import MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+
+CONVERT_HINT = "convert the model with convert-coreml.py"
+OWN_FILES = (METADATA_FILE, PARITY_FILE)
+
+
+def package_files(package: Path) -> list[Path]:
+    """All files of a package, in the order of their relative names; not those that a file manager leaves there."""
+    return sorted(path for path in package.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+
+def package_size(package: Path) -> int:
+    """Bytes of all files of a package."""
+    return sum(path.stat().st_size for path in package_files(package))
+
+
+def package_digest(package: Path) -> str:
+    """SHA-256 (hex) over the names and contents of all files of a package."""
+    digest = hashlib.sha256()
+    for path in package_files(package):
+        digest.update(path.relative_to(package).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def processor_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 (hex) of each file of the tokenizer and processor, by name: all that the processor has saved."""
+    names = (path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in OWN_FILES)
+    return {name: _file_digest(folder / name) for name in names if not name.startswith(".")}
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened folder."""
+
+    folder: Path
+    metadata: BundleMetadata
+
+    @classmethod
+    def open(cls, folder: Path) -> Bundle:
+        """Read the metadata of `folder` and compare every package and processor file with its digest.
+
+        Raises:
+            UserError: not a converted folder, or a package is missing, damaged or was never converted.
+        """
+        if not folder.is_dir():
+            raise UserError(f"no converted model at {folder}: {CONVERT_HINT}")
+        bundle = cls(folder, read_json(BundleMetadata, folder / METADATA_FILE, CONVERT_HINT))
+        for record in bundle.metadata.components.values():
+            package = folder / record.package
+            if not package.is_dir():
+                raise UserError(f"{folder} lacks {record.package}, which its {METADATA_FILE} lists: {CONVERT_HINT}")
+            if package_digest(package) != record.sha256:
+                raise UserError(f"{package} is damaged: its SHA-256 is not that of {METADATA_FILE}; {CONVERT_HINT}")
+        for name, digest in bundle.metadata.processor_files.items():
+            if not (folder / name).is_file() or _file_digest(folder / name) != digest:
+                raise UserError(f"{folder / name} is missing or damaged: {CONVERT_HINT}")
+        return bundle
+
+    def record(self, component: str) -> ComponentRecord:
+        """The record of one component.
+
+        Raises:
+            UserError: it was not converted.
+        """
+        components = self.metadata.components
+        if component not in components:
+            raise UserError(
+                f"{self.folder} has no {component}, only {', '.join(components)}: convert it by --components"
+            )
+        return components[component]
+
+    def encoder(self) -> tuple[str, ...]:
+        """The components that encode audio: the split encoder wherever it is there, else the monolithic one.
+
+        The monolithic encoder does not attend across chunks, so it is less accurate.
+
+        Raises:
+            UserError: a component that an alignment needs was not converted.
+        """
+        present = self.metadata.components.keys()
+        is_monolithic = present >= {*MONOLITHIC_ENCODER} and not present >= {*SPLIT_ENCODER}
+        encoder = MONOLITHIC_ENCODER if is_monolithic else SPLIT_ENCODER
+        for component in (*encoder, *TEXT_COMPONENTS):
+            self.record(component)
+        return encoder
+
+    def package(self, component: str) -> Path:
+        """Path of one component's package."""
+        return self.folder / self.record(component).package

@@ -1,0 +1,11 @@
+"""What the converting and the running side agree on beside `metadata.json`."""
+
+from __future__ import annotations
+
+MAIN = "main"  # the function of a package that has one
+SPLIT_ENCODER = ("audio_conv", "audio_transformer")
+MONOLITHIC_ENCODER = ("audio_encoder",)
+TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
+# Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
+# bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
+MASKED = -1e4

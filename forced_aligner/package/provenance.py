@@ -1,0 +1,81 @@
+"""What may be said of a checkpoint in public."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID, LEGACY_MODEL_ID
+from forced_aligner.base.paths import ROOT
+
+PROJECT = "qwen3-forcedaligner-coreml"
+APACHE = "apache-2.0"  # the hub's identifier
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Nothing is guessed: `None` or no languages where it is not known."""
+
+    title: str
+    base_model: str | None = None
+    license: str | None = None
+    languages: dict[str, str] | None = None  # names by code
+    is_demo: bool = False
+
+    @property
+    def author(self) -> str:
+        """Who made the packages; of the weights, who is known to have made them."""
+        return f"{'Qwen team; ' if self.license and not self.is_demo else ''}converted by {PROJECT}"
+
+    @property
+    def license_name(self) -> str:
+        """The licence, in words."""
+        return "Apache-2.0" if self.license == APACHE else "that of the checkpoint"
+
+
+def find_provenance(model_id: str, base_model: str | None) -> Provenance:
+    """What is known of the checkpoint `model_id`; `base_model` is the hub id that a user names for a folder.
+
+    Raises:
+        UserError: `base_model` is no hub id, or is given for the demo aligner.
+    """
+    if model_id == DEMO_MODEL_ID:
+        if base_model is not None:
+            raise UserError("the demo aligner has no base model: leave out --base-model")
+        return Provenance("Demo forced aligner", license=APACHE, languages={"en": "English"}, is_demo=True)
+    if base_model is not None and not _is_hub_id(base_model):
+        raise UserError(f"--base-model takes a hub id such as {FULL_MODEL_ID}, not {base_model!r}")
+    if base_model is None and _is_hub_id(model_id) and not Path(model_id).is_dir():
+        base_model = model_id
+    if base_model is None:
+        return Provenance("Qwen3 forced aligner")
+    title = base_model.split("/")[1]
+    if base_model in (FULL_MODEL_ID, LEGACY_MODEL_ID):
+        return Provenance(title, base_model, APACHE, _served_languages())
+    return Provenance(title, base_model)
+
+
+def _served_languages() -> dict[str, str]:
+    """The languages that Qwen's forced aligner serves, as `transformers` lists them."""
+    from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
+
+    return {code: name for code, name in LANGUAGE_CODE_TO_NAME.items() if name in FORCED_ALIGNER_LANGUAGES}
+
+
+def _is_hub_id(text: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return "/" in text
+
+
+def version_string() -> str:
+    """The version of this project, from its pyproject.toml."""
+    import tomllib
+
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])

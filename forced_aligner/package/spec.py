@@ -1,0 +1,45 @@
+"""The program of a saved package: where its files lie, how it is read, and what it says of its constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from coremltools.proto import MIL_pb2, Model_pb2
+from google.protobuf.message import DecodeError
+
+from forced_aligner.base.errors import UserError
+
+SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
+WEIGHTS_FILE = Path("Data/com.apple.CoreML/weights/weight.bin")
+
+
+def read_spec(package: Path) -> Model_pb2.Model:
+    """The spec of a saved package.
+
+    Raises:
+        UserError: it is not an ML program package, or its spec is damaged.
+    """
+    try:
+        spec = Model_pb2.Model.FromString((package / SPEC_FILE).read_bytes())
+    except (OSError, DecodeError) as error:
+        raise UserError(f"{package} is not a usable Core ML package ({error}): convert the model again") from None
+    if spec.WhichOneof("Type") != "mlProgram":
+        raise UserError(f"{package} holds no ML program: convert it with convert-coreml.py")
+    return spec
+
+
+def tensor_type(value_type: MIL_pb2.ValueType) -> tuple[int, tuple[int, ...]]:
+    """MIL data type and shape of a tensor type whose sizes are known."""
+    tensor = value_type.tensorType
+    return tensor.dataType, tuple(dimension.constant.size for dimension in tensor.dimensions)
+
+
+def file_values(function: MIL_pb2.Function) -> Iterator[tuple[str, MIL_pb2.Value]]:
+    """Every constant of a function that lies in the weight file, with the name of its op's output."""
+    for block in function.block_specializations.values():
+        for operation in block.operations:
+            bound = [binding.value for argument in operation.inputs.values() for binding in argument.arguments]
+            for value in [*operation.attributes.values(), *bound]:
+                if value.WhichOneof("value") == "blobFileValue":
+                    yield operation.outputs[0].name, value

@@ -1,0 +1,98 @@
+"""The weight file of a saved package, mapped into memory: nothing is copied until an op reads it.
+
+Layout (MILBlob's StorageFormat.hpp, from the sources of coremltools): a header of 64 bytes, then for each blob a
+record of 64 bytes and its data. A MIL constant refers to the offset of its record.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from coremltools.proto import MIL_pb2
+from numpy.typing import NDArray
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.package.coremltools_internals import restore_elements_from_packed_bits
+from forced_aligner.package.spec import tensor_type
+
+BLOB_RECORD = struct.Struct("<IIQQQ")  # sentinel, storage type, data bytes, data offset, padding bits
+BLOB_SENTINEL = 0xDEADBEEF
+_WHOLE_BYTES: dict[int, type[np.generic]] = {
+    MIL_pb2.BOOL: np.bool_,
+    MIL_pb2.FLOAT16: np.float16,
+    MIL_pb2.FLOAT32: np.float32,
+    MIL_pb2.INT8: np.int8,
+    MIL_pb2.INT16: np.int16,
+    MIL_pb2.INT32: np.int32,
+    MIL_pb2.INT64: np.int64,
+    MIL_pb2.UINT8: np.uint8,
+    MIL_pb2.UINT16: np.uint16,
+    MIL_pb2.UINT32: np.uint32,
+}
+_SUB_BYTE: dict[int, tuple[int, bool]] = {  # bits, signed
+    MIL_pb2.UINT1: (1, False),
+    MIL_pb2.UINT2: (2, False),
+    MIL_pb2.UINT3: (3, False),
+    MIL_pb2.UINT4: (4, False),
+    MIL_pb2.UINT6: (6, False),
+    MIL_pb2.INT4: (4, True),
+}
+
+
+class WeightFile:
+    """A read-only mapping of `weight.bin`; a package whose constants are all small has no such file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        has_bytes = path.is_file() and path.stat().st_size > 0
+        self._bytes = np.memmap(path, dtype=np.uint8, mode="r") if has_bytes else np.empty(0, np.uint8)
+        self._unpacked: dict[int, NDArray[Any]] = {}
+
+    def raw(self, record_offset: int, name: str) -> NDArray[np.uint8]:
+        """The bytes of the blob whose record is at `record_offset`; `name` is the constant's, for the error.
+
+        Raises:
+            UserError: the file is too short or there is no record at this place.
+        """
+        end = record_offset + BLOB_RECORD.size
+        if end <= self._bytes.size:
+            sentinel, _, size_bytes, offset, _ = BLOB_RECORD.unpack(self._bytes[record_offset:end].tobytes())
+            if sentinel == BLOB_SENTINEL and offset + size_bytes <= self._bytes.size:
+                return self._bytes[offset : offset + size_bytes]
+        raise UserError(
+            f"the weights of {name} are missing from {self.path} (damaged or cut off at {self._bytes.size} bytes): "
+            "convert the model again"
+        )
+
+    def read(self, value: MIL_pb2.Value, name: str) -> NDArray[Any]:
+        """The array of a constant that is stored in this file; a view wherever its type is of whole bytes.
+
+        Sub-byte types are unpacked once, to a byte an element, and kept for all functions that share them.
+
+        Raises:
+            UserError: missing or cut off, or of another size than its shape says.
+        """
+        dtype, shape = tensor_type(value.type)
+        offset = value.blobFileValue.offset
+        if offset in self._unpacked:
+            return self._unpacked[offset]
+        array = decode(self.raw(offset, name), dtype, shape, name)
+        if dtype in _SUB_BYTE:
+            self._unpacked[offset] = array
+        return array
+
+
+def decode(data: NDArray[np.uint8], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """Bytes as an array of MIL type `dtype`; sub-byte types are unpacked to one byte an element."""
+    count = int(np.prod(shape, dtype=np.int64))
+    bits = _SUB_BYTE[dtype][0] if dtype in _SUB_BYTE else np.dtype(_WHOLE_BYTES[dtype]).itemsize * 8
+    if data.size != -(-count * bits // 8):
+        raise UserError(
+            f"the weights of {name} hold {data.size} bytes, but its shape {list(shape)} needs {bits} bits each"
+        )
+    if dtype in _SUB_BYTE:
+        return restore_elements_from_packed_bits(data, bits, count, _SUB_BYTE[dtype][1]).reshape(shape)
+    return data.view(_WHOLE_BYTES[dtype]).reshape(shape)

@@ -1,0 +1,122 @@
+"""Ops that only move values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.runtime.mil.registry import Ints, Number, as_tensor, op
+
+
+@op(moves=True)
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+@op(moves=True, ints=("shape",))
+def reshape(x: Tensor, shape: Ints) -> Tensor:
+    if 0 in shape:
+        raise UserError(f"the MIL runtime has no reshape with 0 as a size: {shape}")
+    return x.reshape(shape)
+
+
+@op(moves=True, ints=("perm",))
+def transpose(x: Tensor, perm: Ints) -> Tensor:
+    return x.permute(perm)
+
+
+@op(moves=True, ints=("axes",))
+def expand_dims(x: Tensor, axes: Ints) -> Tensor:
+    for axis in sorted(axis % (x.dim() + len(axes)) for axis in axes):
+        x = x.unsqueeze(axis)
+    return x
+
+
+@op(moves=True, ints=("axes",))
+def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(axes)
+
+
+@op(moves=True)
+def concat(values: Sequence[Tensor], axis: int, interleave: bool = False) -> Tensor:
+    if interleave:
+        raise UserError("the MIL runtime has no interleaved concat")
+    if not any(value.dim() for value in values if isinstance(value, Tensor)):  # shapes are joined from scalars
+        return torch.tensor([int(value) for value in values], dtype=torch.int32)
+    return torch.cat(list(values), axis)
+
+
+@op(
+    moves=True,
+    ints=(
+        "begin",
+        "end",
+        "stride",
+        "begin_mask",
+        "end_mask",
+        "squeeze_mask",
+    ),
+)
+def slice_by_index(
+    x: Tensor,
+    begin: Ints,
+    end: Ints,
+    stride: Ints | None = None,
+    begin_mask: Ints | None = None,
+    end_mask: Ints | None = None,
+    squeeze_mask: Ints | None = None,
+) -> Tensor:
+    def flag(mask: Ints | None, axis: int) -> bool:
+        return mask is not None and bool(mask[axis])
+
+    index: list[int | slice] = []
+    for axis, (first, last) in enumerate(zip(begin, end, strict=True)):
+        step = 1 if stride is None else int(stride[axis])
+        if flag(squeeze_mask, axis):
+            index.append(first)
+            continue
+        if step < 1:
+            raise UserError("the MIL runtime has no slice_by_index of a negative stride")
+        start, stop = None if flag(begin_mask, axis) else first, None if flag(end_mask, axis) else last
+        index.append(slice(start, stop, step))
+    return x[tuple(index)]
+
+
+@op(moves=True, ints=("split_sizes",))
+def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None) -> list[Tensor]:
+    if split_sizes is not None:
+        return list(x.split(split_sizes, axis))
+    if num_splits is None or x.shape[axis] % num_splits:
+        raise UserError(f"the MIL runtime cannot split {x.shape[axis]} into {num_splits} equal parts")
+    return list(x.chunk(num_splits, axis))
+
+
+@op(moves=True)
+def gather(x: Tensor, indices: Number, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
+    if batch_dims:
+        raise UserError("the MIL runtime has no gather with batch_dims")
+    index = as_tensor(indices, 0).long()
+    size = x.shape[axis]
+    index = torch.where(index < 0, index + size, index)
+    if bool((index < 0).any()) or bool((index >= size).any()):
+        raise UserError(f"gather: index {int(index.max())} is outside of {size} entries")
+    taken = x.index_select(axis, index.flatten())
+    return taken.reshape(x.shape[:axis] + index.shape + x.shape[axis % x.dim() + 1 :])
+
+
+@op(moves=True)
+def range_1d(start: float, end: float, step: float) -> Tensor:
+    return torch.arange(start, end, step)
+
+
+@op(moves=True, ints=("reps",))
+def tile(x: Tensor, reps: Ints) -> Tensor:
+    return x.repeat(reps)
+
+
+@op(moves=True)
+def shape_(x: Tensor) -> Tensor:
+    return torch.tensor(x.shape, dtype=torch.int32)

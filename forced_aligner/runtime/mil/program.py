@@ -1,0 +1,140 @@
+"""A saved `.mlpackage`, executed from its files alone: load, plan, run.
+
+The spec is walked as it was saved; nothing is traced or optimised again. Every op runs in PyTorch, see `ops/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from coremltools.proto import MIL_pb2
+from numpy.typing import NDArray
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.package.contract import MAIN
+from forced_aligner.package.spec import WEIGHTS_FILE, read_spec
+from forced_aligner.package.weight_file import WeightFile
+from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
+from forced_aligner.runtime.mil.plan import Step, Variable, make_plan
+
+# (function, step, its arguments, its results) -> nothing
+Observer = Callable[[str, Step, dict[str, Any], list[Any]], None]
+
+
+class Function:
+    """One function of a program, planned once and run many times.
+
+    With an `observer`, which is called after every op, no value is rounded to FP16: it sees what each op would make
+    if FP16 had no limits.
+    """
+
+    def __init__(
+        self, name: str, spec: MIL_pb2.Function, constants: Constants, observer: Observer | None = None
+    ) -> None:
+        self.name = name
+        self._observer = observer
+        self._device = constants.device
+        self.inputs = {value.name: _declared(value.type) for value in spec.inputs}
+        block = spec.block_specializations[spec.opset]
+        self.outputs = list(block.outputs)
+        self.steps = make_plan(block, constants)
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run on arrays by input name; returns arrays by output name.
+
+        Raises:
+            UserError: an input is missing, unknown, or of another shape than the package declares.
+        """
+        self._check(inputs)
+        values: dict[str, Any] = {
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(self._device, self.inputs[name][0])
+            for name, array in inputs.items()
+        }
+        with torch.inference_mode(), self._device if self._device.type != "cpu" else nullcontext():
+            for step in self.steps:
+                arguments = {key: _bind(argument, values) for key, argument in step.arguments.items()}
+                if self._observer and arguments.get("dtype") == "fp16":
+                    arguments["dtype"] = "fp32"
+                results = step.op(**arguments)
+                if not isinstance(results, list | tuple):
+                    results = [results]
+                for (name, dtype), result in zip(step.outputs, results, strict=True):
+                    values[name] = result.to(self._kept_as(dtype)) if isinstance(result, torch.Tensor) else result
+                if self._observer:
+                    self._observer(self.name, step, arguments, [values[name] for name, _ in step.outputs])
+                for name in step.frees:
+                    values.pop(name, None)
+        return {name: values[name].cpu().numpy() for name in self.outputs}
+
+    def _kept_as(self, dtype: torch.dtype) -> torch.dtype:
+        return torch.float32 if self._observer and dtype == torch.float16 else dtype
+
+    def _check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        if inputs.keys() != self.inputs.keys():
+            raise UserError(f"{self.name} takes the inputs {sorted(self.inputs)}, not {sorted(inputs)}")
+        for name, (_, shape) in self.inputs.items():
+            found = inputs[name].shape
+            if len(found) != len(shape) or any(s is not None and s != f for s, f in zip(shape, found, strict=True)):
+                wanted = ["any" if size is None else size for size in shape]
+                raise UserError(f"input {name} of {self.name} must have the shape {wanted}, not {list(found)}")
+
+
+class Program:
+    """A loaded package: its functions, planned on first use, over one mapping of the weights."""
+
+    def __init__(self, package: Path, observer: Observer | None = None, device: str = "cpu") -> None:
+        """Read the spec of `package`.
+
+        Args:
+            package: the package.
+            observer: sees every op that runs, see `Function`.
+            device: PyTorch's name of where the ops run. Elsewhere than on the CPU, each weight is copied there once.
+
+        Raises:
+            UserError: it is not a package, or its spec is damaged.
+        """
+        self.package = package
+        self.spec = read_spec(package)
+        self._constants = Constants(WeightFile(package / WEIGHTS_FILE), torch.device(device))
+        self._observer = observer
+        self._functions: dict[str, Function] = {}
+
+    @property
+    def function_names(self) -> list[str]:
+        """The names of all functions."""
+        return sorted(self.spec.mlProgram.functions)
+
+    def function(self, name: str = MAIN) -> Function:
+        """The function `name`, ready to run.
+
+        Raises:
+            UserError: there is no such function, an op of it is not in the table, or weights are missing.
+        """
+        if name not in self._functions:
+            if name not in self.spec.mlProgram.functions:
+                raise UserError(f"{self.package.name} has no function {name}; it has {', '.join(self.function_names)}")
+            spec = self.spec.mlProgram.functions[name]
+            self._functions[name] = Function(name, spec, self._constants, self._observer)
+        return self._functions[name]
+
+
+def _declared(value_type: MIL_pb2.ValueType) -> tuple[torch.dtype, tuple[int | None, ...]]:
+    tensor = value_type.tensorType
+    shape = tuple(
+        dimension.constant.size if dimension.WhichOneof("dimension") == "constant" else None
+        for dimension in tensor.dimensions
+    )
+    return TORCH_TYPES[tensor.dataType], shape
+
+
+def _bind(argument: Any, values: dict[str, Any]) -> Any:
+    if isinstance(argument, Variable):
+        return values[argument.name]
+    if isinstance(argument, list):
+        return [_bind(item, values) for item in argument]
+    return argument

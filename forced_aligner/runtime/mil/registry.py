@@ -1,0 +1,93 @@
+"""The table of the MIL runtime's ops: op name -> one small PyTorch function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forced_aligner.base.errors import UserError
+
+Number = float | int | Tensor
+Ints = list[int]  # the type of the parameters that an op names in `ints`
+
+
+@dataclass(frozen=True)
+class Op:
+    """A function of the table.
+
+    Attributes:
+        function: computes the op from keyword arguments.
+        moves: it only moves values, so FP16 passes through unconverted.
+        ints: names of the parameters that it takes as lists of Python numbers, not as tensors: axes, sizes, flags.
+    """
+
+    function: Callable[..., Any]
+    moves: bool
+    ints: frozenset[str]
+
+    def argument(self, key: str, value: Any) -> Any:
+        """An argument as the function takes it; for a constant, this is done once, as the program is planned."""
+        return value.tolist() if key in self.ints and isinstance(value, Tensor) else value
+
+    def __call__(self, **arguments: Any) -> Any:
+        arguments = {key: self.argument(key, value) for key, value in arguments.items()}
+        if not self.moves:
+            arguments = {key: _widen(argument) for key, argument in arguments.items()}
+        return self.function(**arguments)
+
+
+def _widen(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_widen(item) for item in argument]
+    return argument.float() if isinstance(argument, Tensor) and argument.dtype == torch.float16 else argument
+
+
+TABLE: dict[str, Op] = {}
+
+
+def op(
+    function: Callable[..., Any] | None = None, *, moves: bool = False, ints: Collection[str] = ()
+) -> Callable[..., Any]:
+    """Register a function under its own name, less a trailing underscore; see `Op` for `moves` and `ints`.
+
+    Raises:
+        ValueError: the name is taken, or `ints` names no parameter of the function.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__.rstrip("_")
+        if name in TABLE:
+            raise ValueError(f"op {name} is registered twice")
+        if unknown := set(ints) - set(inspect.signature(function).parameters):
+            raise ValueError(f"op {name} has no parameters {sorted(unknown)}")
+        TABLE[name] = Op(function, moves, frozenset(ints))
+        return function
+
+    return register if function is None else register(function)
+
+
+def lookup(name: str, output: str, arguments: Collection[str]) -> Op:
+    """The op `name`.
+
+    Raises:
+        UserError: it is not in the table, or takes other arguments there; `output` tells which op of the program it is.
+    """
+    if name not in TABLE:
+        raise UserError(
+            f"the MIL runtime has no op {name} (it makes {output}): add it to forced_aligner/runtime/mil/ops/"
+        )
+    try:
+        inspect.signature(TABLE[name].function).bind(**dict.fromkeys(arguments))
+    except TypeError as error:
+        raise UserError(f"the MIL runtime runs op {name} (it makes {output}) with other arguments: {error}") from None
+    return TABLE[name]
+
+
+def as_tensor(value: Number, like: Number) -> Tensor:
+    """`value` as a tensor of the kind of `like`."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=getattr(like, "dtype", None))

@@ -1,0 +1,35 @@
+"""What a conversion must reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.package.metadata import BundleMetadata
+from forced_aligner.score.records import Reference, Scores
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a conversion must reach."""
+
+    max_aas_ms: float = 5.0
+    min_within_20ms_percent: float = 95.0
+
+    def passes(self, scores: Scores) -> bool:
+        """Whether both thresholds are met."""
+        return scores.aas_ms <= self.max_aas_ms and scores.within_20ms_percent >= self.min_within_20ms_percent
+
+
+def check_same_checkpoint(metadata: BundleMetadata, reference: Reference) -> None:
+    """Refuse a reference that was made from another checkpoint than the packages.
+
+    Raises:
+        UserError: the fingerprints differ.
+    """
+    if metadata.checkpoint_fingerprint != reference.checkpoint_fingerprint:
+        raise UserError(
+            f"the packages were converted from {metadata.model_id} "
+            f"({metadata.checkpoint_fingerprint[:12]}), but the reference was made with {reference.model_id} "
+            f"({reference.checkpoint_fingerprint[:12]}): run compare-models.py with the checkpoint of the packages"
+        )

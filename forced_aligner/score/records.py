@@ -1,0 +1,122 @@
+"""`pytorch_reference.json`, `parity.json` and `sweep.json`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from forced_aligner.base.records import Record
+from forced_aligner.data.records import WordTime
+from forced_aligner.package.metadata import Precision
+
+
+class ReferenceEnvironment(Record):
+    """What the PyTorch reference ran on."""
+
+    torch: str
+    transformers: str
+    attention: str
+    dtype: str
+    device: str = "cpu"
+
+
+class ReferenceSample(Record):
+    """One clip of the reference. `audio` is relative to the folder of the JSON file."""
+
+    audio: str
+    transcript: str
+    language: str | None
+    duration_s: float
+    latency_ms: float
+    alignments: list[WordTime]
+    true_alignments: list[WordTime] | None = None
+
+
+class Reference(Record):
+    """`pytorch_reference.json`: written by compare-models.py, read by run_coreml_inference.py compare."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    checkpoint_fingerprint: str
+    language: str | None
+    num_samples: int
+    environment: ReferenceEnvironment
+    samples: list[ReferenceSample] = Field(min_length=1)
+
+    def head(self, count: int | None) -> Reference:
+        """The first `count` files; all of them for None."""
+        samples = self.samples[:count]
+        return self.model_copy(update={"samples": samples, "num_samples": len(samples)})
+
+
+class Scores(Record):
+    """Boundary errors against the reference; a word has two boundaries."""
+
+    words: int
+    boundaries: int
+    bin_exact_percent: float
+    aas_ms: float
+    max_error_ms: float
+    within_20ms_percent: float
+    within_80ms_percent: float
+    within_160ms_percent: float
+
+
+class TruthScores(Record):
+    """Mean boundary error against the true times, for both sides."""
+
+    packages: float
+    pytorch: float
+
+
+class SampleScores(Scores):
+    """The scores of one file, with the latency of both sides."""
+
+    audio: str
+    duration_s: float
+    packages_latency_ms: float
+    pytorch_latency_ms: float
+    truth_aas_ms: TruthScores | None = None
+
+
+class ParityReport(Scores):
+    """`parity.json`: written by run_coreml_inference.py compare."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    backend: str
+    precision: dict[str, Precision]
+    package_sha256: dict[str, str]  # which packages were run, by component
+    files: int
+    passed: bool
+    samples: list[SampleScores]
+    truth_aas_ms: TruthScores | None = None
+
+
+class ComponentScore(Record):
+    """One component against PyTorch in float32, on the same inputs: the lowest PSNR of its calls."""
+
+    psnr_db: float | None  # None: equal in every bit, or not finite
+    finite: bool
+
+
+class SweepRow(Record):
+    """One converted folder in a table of several."""
+
+    name: str
+    size_bytes: int
+    bin_exact_percent: float
+    aas_ms: float
+    max_error_ms: float
+    passed: bool
+    components: dict[str, ComponentScore]
+
+
+class Sweep(Record):
+    """`sweep.json`: written by run_coreml_inference.py sweep."""
+
+    schema_version: Literal[1] = 1
+    model_id: str
+    checkpoint_fingerprint: str
+    rows: list[SweepRow]

@@ -1,0 +1,91 @@
+"""From word times of both sides to a parity report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.data.records import WordTime
+from forced_aligner.package.metadata import BundleMetadata
+from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
+from forced_aligner.score.gate import Gate
+from forced_aligner.score.records import (
+    ComponentScore,
+    ParityReport,
+    ReferenceSample,
+    SampleScores,
+    SweepRow,
+    TruthScores,
+)
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """One clip: its line of the report, and its boundary errors, each (boundaries,).
+
+    Attributes:
+        scores: the line of the report.
+        errors_ms: packages against PyTorch.
+        true_errors_ms: packages and PyTorch against the true times, where the data has them.
+    """
+
+    scores: SampleScores
+    errors_ms: NDArray[np.float64]
+    true_errors_ms: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+
+
+def score_clip(words: list[WordTime], latency_ms: float, sample: ReferenceSample) -> ScoredClip:
+    """Score the packages' `words` of a clip against its reference.
+
+    Raises:
+        UserError: the words are not those of the reference.
+    """
+    errors_ms = boundary_errors_ms(words, sample.alignments)
+    true_times, true_errors_ms = sample.true_alignments, None
+    if true_times is not None:
+        true_errors_ms = boundary_errors_ms(words, true_times), boundary_errors_ms(sample.alignments, true_times)
+    scores = SampleScores(
+        **score_errors(errors_ms).model_dump(),
+        audio=sample.audio,
+        duration_s=sample.duration_s,
+        packages_latency_ms=round(latency_ms, 1),
+        pytorch_latency_ms=sample.latency_ms,
+        truth_aas_ms=_truth_scores(*true_errors_ms) if true_errors_ms else None,
+    )
+    return ScoredClip(scores, errors_ms, true_errors_ms)
+
+
+def make_report(metadata: BundleMetadata, backend: str, clips: Sequence[ScoredClip], gate: Gate) -> ParityReport:
+    """The report over all `clips`, which `backend` executed, judged by `gate`."""
+    total = score_errors(np.concatenate([clip.errors_ms for clip in clips]))
+    true_errors_ms = [clip.true_errors_ms for clip in clips if clip.true_errors_ms]
+    return ParityReport(
+        **total.model_dump(),
+        model_id=metadata.model_id,
+        backend=backend,
+        precision={key: record.precision for key, record in metadata.components.items()},
+        package_sha256=metadata.package_sha256,
+        files=len(clips),
+        passed=gate.passes(total),
+        samples=[clip.scores for clip in clips],
+        truth_aas_ms=_truth_scores(*map(np.concatenate, zip(*true_errors_ms, strict=True))) if true_errors_ms else None,
+    )
+
+
+def _truth_scores(packages: NDArray[np.float64], pytorch: NDArray[np.float64]) -> TruthScores:
+    return TruthScores(packages=round(float(packages.mean()), 2), pytorch=round(float(pytorch.mean()), 2))
+
+
+def sweep_row(
+    name: str, metadata: BundleMetadata, report: ParityReport, components: dict[str, ComponentScore]
+) -> SweepRow:
+    """One line of the table: a converted folder, its parity report and its components' scores (or none)."""
+    return SweepRow(
+        name=name,
+        size_bytes=sum(record.size_bytes for record in metadata.components.values()),
+        **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms", "passed"}),
+        components=components,
+    )

@@ -1,0 +1,99 @@
+"""The eleven languages, by name and code; Japanese and Korean through their extras."""
+
+import numpy as np
+import pytest
+from transformers.models.qwen3_asr import processing_qwen3_asr
+
+from forced_aligner.align.prompt import split_words
+from forced_aligner.base.errors import UserError
+from forced_aligner.output.spelling import written_words
+
+# name, code, a transcript, its words
+SERVED = [
+    ("Chinese", "zh", "你好，世界 OK！", ["你", "好", "世", "界", "OK"]),
+    ("Cantonese", "yue", "係咁先。", ["係", "咁", "先"]),
+    ("English", "en", "It's a well-known fact.", ["It's", "a", "wellknown", "fact"]),
+    ("French", "fr", "C'est l'été, là-bas.", ["C'est", "l'été", "làbas"]),
+    ("German", "de", "Straße, Übergröße!", ["Straße", "Übergröße"]),
+    ("Italian", "it", "Perché no?", ["Perché", "no"]),
+    ("Portuguese", "pt", "Não, obrigação.", ["Não", "obrigação"]),
+    ("Russian", "ru", "Ещё раз, пожалуйста.", ["Ещё", "раз", "пожалуйста"]),
+    ("Spanish", "es", "¿Qué tal, señor?", ["Qué", "tal", "señor"]),
+]
+EXTRAS = [("Japanese", "ja", "nagisa"), ("Korean", "ko", "soynlp")]
+# The model's other half, the recogniser, speaks these; the aligner does not.
+REFUSED = ["Arabic", "ar", "Dutch", "nl", "English (US)", "en-US", "", "klingon"]
+
+
+@pytest.mark.parametrize(("name", "code", "text", "words"), SERVED)
+def test_nine_languages_are_split_by_the_processor_alone(demo_processor, name, code, text, words):
+    for language in (name, name.lower(), code, code.upper()):
+        assert split_words(demo_processor, text, language) == words
+    assert [unit.word for unit in written_words(text, words) if unit.word is not None] == list(range(len(words)))
+
+
+@pytest.mark.parametrize("language", REFUSED)
+def test_other_languages_are_refused_with_the_eleven(demo_processor, language):
+    with pytest.raises(
+        UserError, match=f"language {language!r} is not served".replace("(", r"\(").replace(")", r"\)")
+    ) as caught:
+        split_words(demo_processor, "one", language)
+    for name, code in [*((row[0], row[1]) for row in SERVED), *((row[0], row[1]) for row in EXTRAS)]:
+        assert f"{name} ({code})" in str(caught.value)
+    assert str(caught.value).count("(") == 11 + language.count("(")
+
+
+@pytest.mark.parametrize(("name", "code", "package"), EXTRAS)
+def test_without_its_extra_a_language_is_refused_with_the_install_line(
+    demo_processor, monkeypatch, name, code, package
+):
+    monkeypatch.setattr(processing_qwen3_asr, f"is_{package}_available", lambda: False)
+    for language in (name, code):
+        with pytest.raises(UserError, match=f"^{name} needs an extra package: uv sync --extra {name.lower()}$"):
+            split_words(demo_processor, "one", language)
+
+
+def test_japanese_words_come_from_nagisa(demo_processor):
+    pytest.importorskip("nagisa", reason="needs uv sync --extra japanese")
+    for language in ("Japanese", "ja"):
+        words = split_words(demo_processor, "今日は良い天気です。", language)
+        assert words == ["今日", "は", "良い", "天気", "です"]
+
+
+def test_japanese_keeps_the_letters_that_nagisa_rewrites(demo_processor):
+    pytest.importorskip("nagisa", reason="needs uv sync --extra japanese")
+    text = "２０２３年、ﾃﾞｰﾀを　New York で。"
+    words = split_words(demo_processor, text, "Japanese")
+    assert "".join(words) == "2023年データをNewYorkで"
+    found = written_words(text, words)
+    assert [unit.word for unit in found] == list(range(len(words)))
+    assert "".join(unit.text for unit in found).replace(" ", "") == text.replace(" ", "").replace("　", "")
+
+
+def test_korean_words_are_those_between_spaces(demo_processor):
+    """transformers gives soynlp's tokenizer no scores; qwen-asr gives it a dictionary, which cuts off particles."""
+    pytest.importorskip("soynlp", reason="needs uv sync --extra korean")
+    from soynlp.tokenizer import LTokenizer
+
+    for language in ("Korean", "ko"):
+        assert split_words(demo_processor, "오늘은 날씨가 좋아요!", language) == ["오늘은", "날씨가", "좋아요"]
+    with_dictionary = LTokenizer(scores={"오늘": 1.0, "날씨": 1.0}).tokenize("오늘은 날씨가 좋아요")
+    assert with_dictionary == ["오늘", "은", "날씨", "가", "좋아요"]
+
+
+@pytest.mark.parametrize(
+    ("language", "package", "text", "count"),
+    [("Japanese", "nagisa", "今日は良い天気です。", 5), ("Korean", "soynlp", "오늘은 날씨가 좋아요!", 3)],
+)
+def test_both_are_aligned_by_the_packages_as_by_pytorch(
+    demo_bundle, demo_model, demo_processor, language, package, text, count
+):
+    pytest.importorskip(package, reason=f"needs uv sync --extra {language.lower()}")
+    from forced_aligner.align.chain import Aligner
+    from forced_aligner.jobs.reference import align_with_pytorch
+    from forced_aligner.runtime.mil.backend import MilBackend
+
+    samples = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    ours = Aligner(demo_bundle, MilBackend(demo_bundle)).align(samples, text, language).words
+    assert len(ours) == count
+    assert ours == align_with_pytorch(demo_model, demo_processor, samples, text, language)

@@ -1,0 +1,160 @@
+"""Each wrapper equals the Hugging Face module it came from, whatever the padding holds."""
+
+import pytest
+import torch
+from torch import testing
+from transformers import Qwen3Config
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
+from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
+
+from forced_aligner.align.positions import rotary_embedding, window_mask
+from forced_aligner.convert.metadata import read_dimensions
+from individual_components import (
+    COMPONENTS,
+    AudioConv,
+    AudioEncoder,
+    AudioTransformer,
+    DecoderPrefill,
+    Embedding,
+    LMHead,
+    query_block,
+    rms_norm,
+)
+
+ATOL = 1e-5
+
+
+@pytest.fixture(scope="module")
+def dimensions(random_model):
+    return read_dimensions(random_model.config)
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    with torch.inference_mode():
+        torch.manual_seed(1)
+        yield
+
+
+def mel_and_mask(frames):
+    """A random mel, zero-padded to whole chunks as the processor pads, and its mask."""
+    padded = -(-frames // 100) * 100
+    mel, mask = torch.zeros(1, 128, padded), torch.zeros(1, padded, dtype=torch.long)
+    mel[:, :, :frames], mask[:, :frames] = torch.randn(1, 128, frames), 1
+    return mel, mask
+
+
+def conv_features(model, mel, tokens):
+    conv = AudioConv(model)
+    return torch.cat([conv(chunk) for chunk in mel.split(100, dim=2)], 1)[:, :tokens]
+
+
+@pytest.mark.parametrize("frames", [50, 63, 100, 155, 800, 801, 1637])
+def test_split_audio_encoder_equals_hugging_face(random_model, dimensions, frames):
+    """Real frames are unchanged though the padding is garbage; windows of 8 s do not see each other."""
+    mel, mask = mel_and_mask(frames)
+    expected = random_model.model.get_audio_features(mel, mask).pooler_output  # (n, hidden), packed
+    tokens = dimensions.audio_tokens(frames)
+    features = conv_features(random_model, mel, tokens)
+    padded = torch.full((1, 256, dimensions.audio_hidden), 1e3)
+    transformer = AudioTransformer(random_model)
+    found = []
+    for group in features.split(2 * dimensions.window_tokens, dim=1):
+        padded[:, : group.shape[1]] = group
+        additive = torch.from_numpy(window_mask(group.shape[1], 256, dimensions.window_tokens))
+        found.append(transformer(padded, additive)[0, : group.shape[1]])
+    testing.assert_close(torch.cat(found), expected, atol=ATOL, rtol=0)
+
+
+def test_attending_across_windows_is_another_function(random_model, dimensions):
+    """The check above can fail: one mask for the whole clip gives other frames past 8 s."""
+    mel, mask = mel_and_mask(1600)
+    expected = random_model.model.get_audio_features(mel, mask).pooler_output
+    features = conv_features(random_model, mel, 208)
+    found = AudioTransformer(random_model)(features, torch.zeros(1, 1, 208, 208))[0]
+    assert (found - expected).abs().max() > 1e-3
+
+
+def test_monolithic_encoder_equals_hugging_face_on_one_chunk(random_model):
+    mel, mask = mel_and_mask(100)
+    expected = random_model.model.get_audio_features(mel, mask).pooler_output
+    testing.assert_close(AudioEncoder(random_model)(mel)[0], expected, atol=ATOL, rtol=0)
+
+
+def test_embedding_equals_hugging_face(random_model):
+    ids = torch.randint(0, 300, (1, 17), dtype=torch.int32)
+    expected = random_model.get_input_embeddings()(ids.long())
+    testing.assert_close(Embedding(random_model)(ids), expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(("real", "length"), [(64, 64), (200, 256), (700, 768), (1100, 2048)])
+def test_decoder_and_head_equal_hugging_face(random_model, dimensions, real, length):
+    """Right padding, garbage here, never changes a real token; blocks of query rows change nothing."""
+    hidden = torch.full((1, length, dimensions.hidden), 1e2)
+    hidden[:, :real] = torch.randn(1, real, dimensions.hidden) * 4
+    cos, sin = map(torch.from_numpy, rotary_embedding(length, dimensions.inverse_frequencies))
+    decoded = DecoderPrefill(random_model)(hidden, cos, sin)[:, :real]
+    expected = random_model.model.language_model(inputs_embeds=hidden[:, :real]).last_hidden_state
+    testing.assert_close(random_model.model.language_model.norm(decoded), expected, atol=ATOL, rtol=0)
+    testing.assert_close(LMHead(random_model)(decoded), random_model.score(expected), atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize("magnitude", [0.0, 1e-7, 1e-3, 1.0, 300.0, 3e4])
+def test_rms_norm_equals_hugging_face_at_every_magnitude(random_model, magnitude):
+    norm = random_model.model.language_model.norm
+    x = torch.randn(1, 9, 48) * magnitude
+    testing.assert_close(rms_norm(x, norm.weight, norm.variance_epsilon), norm(x), atol=1e-6, rtol=1e-6)
+
+
+def test_rms_norm_stays_inside_fp16_where_the_plain_one_overflows():
+    """A stream of 300 squares to 90 000, past 65 504: the plain formula answers zeros in FP16, this one does not."""
+    x = (torch.randn(1, 4, 64) * 300).half()
+    weight = torch.ones(64)
+    plain = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6)
+    assert plain.abs().max() == 0
+    exact = torch.nn.functional.rms_norm(x.float(), (64,), weight, 1e-6)
+    testing.assert_close(rms_norm(x, weight.half(), 1e-6).float(), exact, atol=4e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize(("length", "block"), [(64, 64), (256, 256), (640, 320), (1024, 512), (2048, 512), (2368, 64)])
+def test_query_blocks_divide_every_length(length, block):
+    assert query_block(length) == block
+
+
+@pytest.mark.parametrize(("head_dim", "theta"), [(16, 1e6), (32, 1e4), (128, 1e6)])
+def test_rotary_positions_equal_the_models(head_dim, theta):
+    config = Qwen3Config(head_dim=head_dim, rope_parameters={"rope_type": "default", "rope_theta": theta})
+    model = Qwen3RotaryEmbedding(config)
+    expected = model(torch.zeros(1), torch.arange(8192)[None])
+    for found, theirs in zip(rotary_embedding(8192, model.inv_freq.tolist()), expected, strict=True):
+        testing.assert_close(torch.from_numpy(found), theirs, atol=1e-6, rtol=0)
+
+
+def test_plain_rope_is_interleaved_mrope_whose_axes_agree():
+    """Against the interleaved MRoPE of transformers, with sections 24, 20, 20 and the same positions on all axes."""
+    config = Qwen3VLTextConfig(
+        head_dim=128,
+        hidden_size=256,
+        num_attention_heads=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6, "mrope_section": [24, 20, 20]},
+    )
+    mrope = Qwen3VLTextRotaryEmbedding(config)
+    positions = torch.arange(400).expand(3, 1, 400)
+    tables = rotary_embedding(400, mrope.inv_freq.tolist())
+    for found, expected in zip(tables, mrope(torch.zeros(1), positions), strict=True):
+        testing.assert_close(torch.from_numpy(found), expected, atol=1e-6, rtol=0)
+    apart = positions * torch.tensor([1, 2, 3])[:, None, None]
+    assert (mrope(torch.zeros(1), apart)[0] - torch.from_numpy(tables[0])).abs().max() > 0.1
+
+
+def test_the_table_declares_the_five_packages_and_the_optional_one():
+    assert list(COMPONENTS) == [
+        "audio_conv",
+        "audio_transformer",
+        "embedding",
+        "decoder_prefill",
+        "lm_head",
+        "audio_encoder",
+    ]
+    assert [key for key, component in COMPONENTS.items() if not component.is_default] == ["audio_encoder"]

@@ -1,0 +1,69 @@
+"""FP16 under a large residual stream: ours keeps every boundary, the plain RMSNorm loses them."""
+
+import math
+
+import pytest
+
+from benchmarks.fp16_overflow import (
+    HIGHEST_RESIDUAL,
+    FiniteCheck,
+    largest_residual,
+    plain_rms_norm,
+    save_scaled,
+)
+from forced_aligner.align.chain import Aligner
+from forced_aligner.base.records import read_json
+from forced_aligner.checkpoint.weights import load_model
+from forced_aligner.convert.options import Options
+from forced_aligner.jobs.compare import compare
+from forced_aligner.jobs.convert import convert
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.runtime.mil.backend import MilBackend
+from forced_aligner.score.gate import Gate
+from forced_aligner.score.records import Reference
+from individual_components import DEFAULT_COMPONENTS
+
+CLIPS = 6  # none longer than 6 s: one decoder length
+
+
+@pytest.fixture(scope="module")
+def clips(demo_clips):
+    return demo_clips[:CLIPS]
+
+
+@pytest.fixture(scope="module")
+def scaled(demo_checkpoint, demo_model, demo_processor, clips, tmp_path_factory):
+    """The demo with its stream near 30 000. The factor is a power of two, so that FP16 rounds as it did before."""
+    factor = 2.0 ** math.floor(math.log2(HIGHEST_RESIDUAL / largest_residual(demo_model, demo_processor, clips)))
+    return save_scaled(demo_checkpoint, factor, tmp_path_factory.mktemp("scaled"))
+
+
+def aligned(found, folder, reference_path):
+    """The word times of the first clips by the float16 packages of `found`, their score, and whether all was finite."""
+    convert(found, folder, Options(DEFAULT_COMPONENTS, (256,), precision="float16"))
+    bundle = Bundle.open(folder)
+    backend = FiniteCheck(MilBackend(bundle))
+    known = read_json(Reference, reference_path, "").head(CLIPS)
+    known = known.model_copy(update={"checkpoint_fingerprint": bundle.metadata.checkpoint_fingerprint})
+    report, alignments = compare(Aligner(bundle, backend), "mil", known, reference_path.parent, Gate())
+    return report, [alignment.words for alignment in alignments], backend.finite
+
+
+def test_the_scaled_stream_reaches_half_of_fp16s_range(scaled, demo_processor, clips):
+    model = load_model(scaled)
+    assert HIGHEST_RESIDUAL / 2 < largest_residual(model, demo_processor, clips) <= HIGHEST_RESIDUAL
+
+
+def test_float16_keeps_every_boundary_under_a_large_stream(scaled, demo_checkpoint, demo_reference_path, tmp_path):
+    before, words_before, _ = aligned(demo_checkpoint, tmp_path / "one", demo_reference_path)
+    after, words_after, finite = aligned(scaled, tmp_path / "scaled", demo_reference_path)
+    assert finite
+    assert words_after == words_before
+    assert after.bin_exact_percent == before.bin_exact_percent >= 95
+
+
+def test_the_plain_rms_norm_breaks_under_a_large_stream(scaled, demo_reference_path, tmp_path):
+    """What the scaled norm is for: the square of the stream is inf in FP16, and its inverse root is zero."""
+    with plain_rms_norm():
+        report, _, _ = aligned(scaled, tmp_path / "naive", demo_reference_path)
+    assert report.bin_exact_percent < 50

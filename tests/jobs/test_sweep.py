@@ -1,0 +1,105 @@
+"""The sweep: one table of all presets, with each component measured against PyTorch on real rows."""
+
+import math
+
+import numpy as np
+import pytest
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.records import read_json
+from forced_aligner.convert.options import Options
+from forced_aligner.jobs.component_scores import measure_component, record_calls
+from forced_aligner.jobs.sweep import PRESETS, SWEEP_FILE, SweepOptions, run_sweep, size_point
+from forced_aligner.output.size_picture import plot_sizes
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.runtime.mil.backend import MilBackend
+from forced_aligner.score.boundaries import score_errors
+from forced_aligner.score.psnr import psnr_db
+from forced_aligner.score.records import ParityReport, Reference, Sweep
+from forced_aligner.score.report import sweep_row
+from individual_components import DEFAULT_COMPONENTS
+
+CLIPS = 3
+
+
+@pytest.fixture(scope="module")
+def swept(demo_checkpoint, demo_clips, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    presets = ("float32", "float16", "int4")
+    return run_sweep(demo_checkpoint, demo_clips[:CLIPS], folder, SweepOptions(presets, (256,), "mil")), folder
+
+
+def test_psnr_is_that_of_its_definition():
+    expected = np.array([[0.0, 4.0], [2.0, -1.0]])
+    assert psnr_db(expected + 0.04, expected) == pytest.approx(40)
+    assert psnr_db(expected, expected) == math.inf
+    assert psnr_db(np.full((2, 2), np.nan), expected) == -math.inf
+
+
+def test_each_component_meets_its_gate(swept):
+    """60 dB in float32 and 40 in float16; None means equal in every bit."""
+    rows = {row.name: row for row in swept[0].rows}
+    for name, gate in (("float32", 60), ("float16", 40)):
+        assert rows[name].components.keys() == set(DEFAULT_COMPONENTS)
+        for key, score in rows[name].components.items():
+            assert score.finite
+            assert score.psnr_db is None or score.psnr_db >= gate, (name, key)
+    assert rows["int4"].components["decoder_prefill"].psnr_db < rows["float16"].components["decoder_prefill"].psnr_db
+
+
+def test_the_table_holds_what_the_folders_hold(swept):
+    made, folder = swept
+    assert read_json(Sweep, folder / SWEEP_FILE, "") == made
+    sizes = [row.size_bytes for row in made.rows]
+    assert sizes == sorted(sizes, reverse=True)
+    for row in made.rows:
+        records = Bundle.open(folder / row.name).metadata.components.values()
+        assert row.size_bytes == sum(record.size_bytes for record in records)
+    assert made.rows[0].bin_exact_percent == 100
+
+
+def test_an_output_that_is_not_finite_is_said(demo_bundle, demo_checkpoint, demo_reference_path):
+    known = read_json(Reference, demo_reference_path, "").head(1)
+    calls = record_calls(demo_checkpoint, demo_bundle, known, demo_reference_path.parent)
+
+    class Broken(MilBackend):
+        def predict(self, component, function, inputs):
+            return {name: array * np.inf for name, array in super().predict(component, function, inputs).items()}
+
+    assert measure_component(MilBackend(demo_bundle), calls, "lm_head").finite
+    assert measure_component(Broken(demo_bundle), calls, "lm_head").finite is False
+
+
+def test_padded_rows_are_not_measured(demo_bundle, demo_checkpoint, demo_reference_path):
+    known = read_json(Reference, demo_reference_path, "").head(1)
+    calls = record_calls(demo_checkpoint, demo_bundle, known, demo_reference_path.parent)
+    rows = {call.component: call.rows for call in calls}
+    assert 0 < rows["audio_transformer"] < 104  # 0.9 s in one window of 8 s
+    assert rows["audio_transformer"] < rows["decoder_prefill"] < 256
+    assert rows["lm_head"] is None
+
+
+def test_an_unknown_preset_is_refused(demo_checkpoint, demo_clips, tmp_path):
+    with pytest.raises(UserError, match="no preset 'int5'; expected some of float32, mixed"):
+        run_sweep(demo_checkpoint, demo_clips, tmp_path, SweepOptions(("int5",), (256,), "mil"))
+
+
+def test_every_preset_is_a_conversion_that_can_be_asked_for():
+    for options in PRESETS.values():
+        Options(DEFAULT_COMPONENTS, **options).validate()
+
+
+def test_the_picture_shows_every_row(swept, tmp_path):
+    plot_sizes([size_point(row) for row in swept[0].rows], "title", tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        plot_sizes([size_point(row) for row in swept[0].rows], "title", tmp_path / "file" / "sweep.png")
+
+
+def test_rows_of_other_folders_need_no_measurement(demo_bundle):
+    scores = score_errors(np.zeros(4)).model_dump()
+    report = ParityReport(
+        **scores, model_id="demo", backend="mil", precision={}, files=1, passed=True, samples=[], package_sha256={}
+    )
+    assert sweep_row("m", demo_bundle.metadata, report, {}).components == {}

@@ -1,0 +1,86 @@
+"""A picture of an alignment is legible for five seconds and for sixty, and a page of bounded size for long audio."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.image
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
+from forced_aligner.data.records import WordTime
+from forced_aligner.jobs.infer import spectrogram_of
+from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
+
+
+def joined(clips, duration_s):
+    """Clips one after another, cut at `duration_s`: (samples,) and the words that end before."""
+    parts, words, start_s = [], [], 0.0
+    while start_s < duration_s:
+        clip = clips[len(parts) % len(clips)]
+        parts.append(load_audio(Path(clip.audio)))
+        for word in clip.alignments:
+            times = {key: getattr(word, key) + start_s * 1000 for key in ("start_time_ms", "end_time_ms")}
+            words.append(word.model_copy(update=times))
+        start_s += parts[-1].size / SAMPLE_RATE_HZ
+    samples = np.concatenate(parts)[: int(duration_s * SAMPLE_RATE_HZ)]
+    return samples, [word for word in words if word.end_time_ms <= duration_s * 1000]
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Draws, and gives the figure and the size of the picture, (height, width) in pixels."""
+    monkeypatch.setattr(plt, "close", lambda figure: None)
+
+    def draw(samples, words, confidences=None, title="talk.flac"):
+        plot_alignment(spectrogram_of(samples), {"words": words}, title, tmp_path / "picture.png", confidences)
+        return plt.gcf(), matplotlib.image.imread(tmp_path / "picture.png").shape[:2]
+
+    yield draw
+    monkeypatch.undo()
+    plt.close("all")
+
+
+@pytest.mark.parametrize(("duration_s", "rows"), [(5, 1), (60.03, 6)])
+def test_every_word_is_written_and_no_label_overlaps(drawn, demo_clips, duration_s, rows):
+    samples, words = joined(demo_clips[4:], duration_s)
+    figure, (_, width) = drawn(samples, words)
+    assert len(figure.axes) == rows
+    assert width < 1800
+    assert {text.get_text() for axes in figure.axes for text in axes.texts} == {word.text for word in words}
+    for axes in figure.axes:
+        assert all(text.get_fontsize() >= SMALLEST_LABEL_PT for text in axes.texts)
+        extents = sorted((box.x0, box.x1) for box in (text.get_window_extent() for text in axes.texts))
+        assert all(left[1] < right[0] for left, right in pairwise(extents))
+        assert extents[0][0] >= axes.bbox.x0
+        assert extents[-1][1] <= axes.bbox.x1
+
+
+def test_a_long_recording_has_longer_rows_and_not_more(drawn, demo_clips, monkeypatch):
+    monkeypatch.setattr("forced_aligner.output.alignment_picture.MAX_ROWS", 3)
+    samples, words = joined(demo_clips[4:], 120)
+    figure, (height, width) = drawn(samples, words)
+    assert [axes.get_xlim() for axes in figure.axes] == [(0, 40), (40, 80), (80, 120)]
+    assert height < 600
+    assert width < 1800
+    spans = sum(len(axes.collections[1].get_paths()) for axes in figure.axes)
+    assert spans >= len(words)
+    assert sum(len(axes.texts) for axes in figure.axes) < len(words)  # what is not legible is left out
+
+
+def test_the_shade_tells_how_sure_a_word_is(drawn, demo_clips):
+    samples, words = joined(demo_clips[4:], 5)
+    confidences = list(np.linspace(0.1, 1, len(words)))
+    figure, _ = drawn(samples, words, confidences)
+    shades = figure.axes[0].collections[1].get_facecolors()[:, 3]
+    assert all(np.diff(shades) > 0)
+    assert "less sure" in figure.axes[0].get_xlabel()
+    assert "less sure" not in drawn(samples, words)[0].axes[0].get_xlabel()
+
+
+def test_the_shortest_clip_and_a_word_without_length_are_drawn(drawn):
+    samples = np.zeros(1600, np.float32)
+    figure, _ = drawn(samples, [WordTime(text="one", start_time_ms=80, end_time_ms=80)], title="$5 and $6")
+    assert figure.axes[0].get_xlim() == (0, 0.1)
+    assert figure.axes[0].get_title() == "$5 and $6"
