@@ -20,7 +20,7 @@ T = TypeVar("T")
 EXIT_THRESHOLD_MISSED = 1
 EXIT_BAD_INPUT = 2
 EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
-RATE_WINDOW_S = 3600.0  # what the remaining time is estimated from; one file may take minutes
+RATE_WINDOW_S = 3600.0  # the remaining time is estimated from the last hour: one file may take minutes
 
 
 def log(message: str) -> None:
@@ -29,7 +29,7 @@ def log(message: str) -> None:
 
 
 def log_progress(message: str) -> None:
-    """The same as `log` where a person watches: silent when stderr is no terminal."""
+    """Print one line of progress to stderr if it is a terminal."""
     if sys.stderr.isatty():
         log(message)
 

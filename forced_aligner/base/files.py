@@ -1,4 +1,4 @@
-"""Files that must be there, and files that are written whole: readers see the old one or the new, never half."""
+"""Files: checks before reading, and writing in one step, so that a reader sees the old file or the new one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def printable(path: str) -> str:
 
 
 def identity(path: Path) -> str:
-    """What two paths to one file have in common; a path that no file can have, with NUL inside, is itself."""
+    """The resolved path, which two paths to one file share. A path that no file can have is returned as it is."""
     try:
         return str(path.resolve())
     except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
@@ -51,7 +51,7 @@ def identity(path: Path) -> str:
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a place for a file that cannot be written, before the work whose result it is.
+    """Refuse a path that cannot be written, before the work whose result goes there.
 
     Raises:
         UserError: the folder cannot be made, or is not writable.

@@ -1,4 +1,4 @@
-"""Single components against PyTorch."""
+"""Single components against PyTorch in float32, on the inputs that they get in real alignments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Align many recordings: every one is tried, failures are listed, and what is written is whole."""
+"""Align recordings and write their word times. A failure does not stop the others, and no file is half-written."""
 
 from __future__ import annotations
 

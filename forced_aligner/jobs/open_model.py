@@ -14,7 +14,8 @@ def open_aligner(folder: Path, backend: BackendName = "auto", device: DeviceName
     """The converted model in `folder`, executed by `backend`.
 
     Raises:
-        UserError: no converted folder, a damaged one, a missing component, or a backend or device that is not here.
+        UserError: no converted folder, a damaged one, a missing component, or a backend or device that this
+            machine lacks.
     """
     bundle = Bundle.open(folder)
     return Aligner(bundle, make_backend(backend, bundle, device))

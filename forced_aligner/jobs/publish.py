@@ -1,4 +1,4 @@
-"""A folder that is ready for a model hub: what was converted, its licence, and a card that says what was measured."""
+"""A folder for a model hub: the packages, their licence, and a card with what was measured."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ COMPILED_SUFFIX = ".mlmodelc"
 def check_hub_folder(
     folder: Path, source: Path, components: Collection[str], model_id: str, base_model: str | None
 ) -> None:
-    """Refuse, before the conversion into `source`, what `lay_out` would refuse after it.
+    """Refuse, before the conversion into `source`, everything that `lay_out` would refuse after it.
 
     Raises:
-        UserError: `folder` is something else than a layout, `components` cannot align, or `base_model` does not fit.
+        UserError: `folder` was not made by `--package`, `components` cannot align, or `base_model` does not fit.
     """
     find_provenance(model_id, base_model)
     if folder.resolve() == source.resolve():
@@ -42,7 +42,7 @@ def check_hub_folder(
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse a folder that is something else; one that was laid out before is made anew."""
+    """Refuse a folder that `--package` did not make. A folder that it made is written anew."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -51,9 +51,9 @@ def _check_place(folder: Path) -> None:
         raise UserError(f"{folder} is not a folder that --package made: choose another one")
     metadata = read_json(BundleMetadata, folder / METADATA_FILE, "choose another folder for --package")
     packages = [record.package for record in metadata.components.values()]
-    own = {METADATA_FILE, PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *metadata.processor_files, *packages}
-    own |= {_compiled_name(package) for package in packages}
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and path.name != ".DS_Store")
+    expected = {METADATA_FILE, PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *metadata.processor_files, *packages}
+    expected |= {_compiled_name(package) for package in packages}
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in expected and path.name != ".DS_Store")
     if foreign:
         raise UserError(
             f"{folder} also holds {', '.join(foreign)}, which --package did not make: choose another folder"
@@ -69,8 +69,8 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
         base_model: hub id of the checkpoint, where it was converted from a local folder.
 
     Raises:
-        UserError: `source` is damaged or lacks a component, `folder` is something else or cannot be written, or
-            `base_model` is no hub id.
+        UserError: `source` is damaged or lacks a component, `folder` was not made by `--package` or cannot be
+            written, or `base_model` is no hub id.
     """
     bundle = Bundle.open(source)
     bundle.encoder()  # a folder that cannot align is refused
@@ -111,7 +111,7 @@ def _compiled_name(package: str) -> str:
 
 
 def _compile(folder: Path, metadata: BundleMetadata) -> bool:
-    """Compile each package beside itself, which macOS alone can; whether it was done."""
+    """Compile each package beside itself. Only macOS can; the result says whether it was done."""
     if platform.system() != "Darwin":
         log(f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there")
         return False

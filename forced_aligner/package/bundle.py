@@ -17,7 +17,7 @@ OWN_FILES = (METADATA_FILE, PARITY_FILE)
 
 
 def package_files(package: Path) -> list[Path]:
-    """All files of a package, in the order of their relative names; not those that a file manager leaves there."""
+    """All files of a package, in the order of their relative names; file managers' hidden files are left out."""
     return sorted(path for path in package.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 

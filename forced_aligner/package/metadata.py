@@ -75,7 +75,7 @@ class KeptOp(Record):
 
 
 class Calibration(Record):
-    """What running clips through one FP16 package found. `largest` is over the ops that stay in FP16."""
+    """What a calibration found in one FP16 package. `largest` is over the ops that stay in FP16."""
 
     largest: float
     largest_op: str
@@ -85,7 +85,7 @@ class Calibration(Record):
 
 
 class LintReport(Record):
-    """What the lint of one saved package counted, over all its functions; a fault leaves no package."""
+    """What the lint of one saved package counted over all its functions. A package with a fault is never kept."""
 
     ops: int  # that run: without constants
     constants: int
@@ -94,7 +94,7 @@ class LintReport(Record):
     largest_constant: float
 
 
-# A file beside `metadata.json`, which may be downloaded: no path that leads elsewhere, and no hidden file.
+# A file beside `metadata.json`. The metadata may be downloaded, so no path leads elsewhere and no file is hidden.
 BareName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]
 
 

@@ -15,7 +15,7 @@ APACHE = "apache-2.0"  # the hub's identifier
 
 @dataclass(frozen=True)
 class Provenance:
-    """Nothing is guessed: `None` or no languages where it is not known."""
+    """What is known of a checkpoint. Nothing is guessed: what is not known is `None`."""
 
     title: str
     base_model: str | None = None
@@ -25,7 +25,7 @@ class Provenance:
 
     @property
     def author(self) -> str:
-        """Who made the packages; of the weights, who is known to have made them."""
+        """Who made the packages, and who made the weights where that is known."""
         return f"{'Qwen team; ' if self.license and not self.is_demo else ''}converted by {PROJECT}"
 
     @property
