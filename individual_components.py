@@ -1,7 +1,8 @@
 """The parts of Qwen3-ForcedAligner that become Core ML packages, and the one table that declares them.
 
-Each wrapper holds the Hugging Face weights, not copies of them, and computes what their module computes; where
-it deviates, its docstring says why. Shapes are of the 0.6B checkpoint; all sizes come from the config.
+Each wrapper holds the Hugging Face weights, not copies of them, and computes the same function as their module. Where
+it computes it in another way, its docstring says why. Shapes are those of the 0.6B checkpoint; all sizes come from the
+config.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from transformers import Qwen3ASRForTokenClassification
 from forced_aligner.package.contract import MASKED
 from forced_aligner.package.metadata import Dimensions, Precision
 
-QUERY_BLOCK = 512  # longest run of query rows that the decoder attends with at once
+QUERY_BLOCK = 512  # the most query rows in one block of the decoder's attention
 LENGTH_STEP = 64  # decoder lengths are multiples of it
 
 
@@ -42,10 +43,10 @@ class AudioConv(nn.Module):
 
 
 class Layered(nn.Module):
-    """A wrapper of equal layers between two ends.
+    """A wrapper of equal layers between a first and a last module.
 
-    `first` makes the state, a tuple of tensors, from the inputs; each layer takes the state and renews its first
-    tensor, which `last` turns into the output. The conversion traces one layer and writes it out for all of them.
+    `first` turns the inputs into the state, a tuple of tensors. Each layer takes the state and returns a new first
+    tensor. `last` turns that tensor into the output. The conversion traces one layer and copies it for all of them.
     """
 
     def __init__(self, first: nn.Module, layers: Iterable[nn.Module], last: nn.Module) -> None:
@@ -55,7 +56,7 @@ class Layered(nn.Module):
         self.last = last
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The inputs of the component's table -> its output."""
+        """The component's inputs, as the table declares them -> its output."""
         x, *rest = self.first(*inputs)
         for layer in self.layers:
             x = layer(x, *rest)
@@ -102,8 +103,8 @@ class Projection(nn.Module):
         return projector.linear_2(projector.act(projector.linear_1(self.ln_post(x))))
 
 
-class Pass(nn.Module):
-    """Hands its inputs on."""
+class Passthrough(nn.Module):
+    """Returns its inputs unchanged."""
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Any tensors -> the same."""
@@ -113,24 +114,25 @@ class Pass(nn.Module):
 class AudioTransformer(Layered):
     """The audio transformer and the projector over whole 8 s windows.
 
-    Hugging Face packs the windows without padding and attends in each by itself. A package has one shape, so the
-    host passes an additive mask that is block-diagonal over the windows and shuts out padding: same result.
+    Hugging Face packs the windows without padding and attends within each. A function of a package has one fixed
+    shape, so the host passes an additive mask that is block-diagonal over the windows and excludes the padding. The
+    result is the same.
 
     Inputs: (1, F, 1024) conv features, (1, 1, F, F) mask of 0 or -1e4. Output: (1, F, 1024).
     """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
-        super().__init__(Pass(), map(AudioLayer, model.model.audio_tower.layers), Projection(model))
+        super().__init__(Passthrough(), map(AudioLayer, model.model.audio_tower.layers), Projection(model))
 
 
 class AudioEncoder(Layered):
-    """The monolithic encoder: one call a chunk, so no attention across chunks. Faster, and less accurate.
+    """The monolithic encoder: one call per chunk, without attention across chunks. Faster, but less accurate.
 
     Input: (1, 128, 100) log-mel. Output: (1, 13, 1024).
     """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
-        first = nn.Sequential(AudioConv(model), Pass())
+        first = nn.Sequential(AudioConv(model), Passthrough())
         super().__init__(first, map(AudioLayer, model.model.audio_tower.layers), Projection(model))
 
 
@@ -149,14 +151,19 @@ class Embedding(nn.Module):
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """RMSNorm over the last axis that stays inside FP16's range for every finite input.
 
-    The residual stream reaches 300 and more, and 300 squared passes FP16's 65 504. So x is divided by
-    s = max(max|x|, sqrt(eps)) first: with y = x / s, x / sqrt(mean(x^2) + eps) = y / sqrt(mean(y^2) + eps / s^2),
-    where every term lies in [0, 2].
+    The residual stream reaches 300 and more, and 300 squared exceeds FP16's 65 504. So x is first divided by
+    s = max(max|x|, sqrt(eps)). With y = x / s, x / sqrt(mean(x^2) + eps) = y / sqrt(mean(y^2) + eps / s^2), where
+    every term lies in [0, 2].
+
+    Args:
+        x: (..., n).
+        weight: (n,).
+        eps: added to the mean square, as in the model's config.
     """
     eps_root = torch.tensor(eps**0.5, dtype=x.dtype)
     scale = torch.maximum(x.abs().amax(-1, keepdim=True), eps_root)
     y = x / scale
-    eps_ratio = eps_root / scale  # a tensor over a tensor: a number over a tensor becomes MIL's 1 / (x + 1e-4)
+    eps_ratio = eps_root / scale  # both are tensors: a number divided by a tensor becomes MIL's 1 / (x + 1e-4)
     return y * torch.rsqrt((y * y).mean(-1, keepdim=True) + eps_ratio * eps_ratio) * weight
 
 
@@ -167,22 +174,22 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class DecoderStart(nn.Module):
-    """RoPE's tables for all heads, and the causal mask.
+    """RoPE's tables in the shape that all heads share, and the causal mask.
 
-    A stored causal mask costs up to L^2 values a function. It is computed in the graph instead, from a row and a
-    column of numbers; `position_cos` at position 0 is 1 by definition, and the product with it keeps the
-    converter from folding the whole into a constant.
+    A stored causal mask costs up to L^2 values per function. So it is computed in the graph, from the numbers of
+    the rows and of the columns. The row numbers are multiplied by `position_cos` at position 0, which is 1 by
+    definition. Because it is an input, the converter cannot fold the mask into a constant.
     """
 
     def __init__(self, group: int) -> None:
         super().__init__()
-        self.group = group  # query heads that share a key-value head
+        self.group = group  # number of query heads that share a key-value head
 
     def forward(self, hidden_states: Tensor, position_cos: Tensor, position_sin: Tensor) -> tuple[Tensor, ...]:
         """(1, L, 1024), (1, L, 128), (1, L, 128) -> the same states, cos and sin (L, 1, 128), and the mask.
 
-        The mask is (group * block, L): 0 where the last block's row may look at the column, MASKED where not. A
-        block that ends at `end` uses the last `end` columns: the mask depends on column minus row alone.
+        The mask is (group * block, L), for the last block: 0 where the row may attend to the column, else MASKED. It
+        depends only on column minus row, so a block that ends at `end` uses the mask's last `end` columns.
         """
         length = hidden_states.shape[1]
         block = query_block(length)
@@ -196,9 +203,9 @@ class DecoderStart(nn.Module):
 class DecoderLayer(nn.Module):
     """One decoder layer.
 
-    Attention goes by blocks of query rows, each over the keys up to its end: about half the work of the whole
-    square, and no L x L matrix is alive at once. The heads of a group share a key-value head: they are laid out
-    as further rows, so keys and values are never repeated.
+    Attention is computed in blocks of query rows, each over the keys up to the block's end. That is about half of the
+    work of the full square, and no L x L matrix is ever in memory. The query heads of a group share a key-value head.
+    They are laid out as additional rows, so keys and values are never repeated.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -240,9 +247,9 @@ class DecoderLayer(nn.Module):
 
 
 class DecoderPrefill(Layered):
-    """All decoder layers in one causal pass, without the final norm, which belongs to the head.
+    """All decoder layers in one causal pass. The final norm is part of the head.
 
-    Inputs: (1, L, 1024), and RoPE's cos and sin of (1, L, 128) each. Output: (1, L, 1024).
+    Inputs: (1, L, 1024), and RoPE's cos and sin, (1, L, 128) each. Output: (1, L, 1024).
     """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
@@ -252,7 +259,7 @@ class DecoderPrefill(Layered):
 
 
 def query_block(length: int) -> int:
-    """The query rows of one block: the largest multiple of `LENGTH_STEP` up to `QUERY_BLOCK` that divides."""
+    """The query rows of one block: the largest multiple of `LENGTH_STEP` up to `QUERY_BLOCK` that divides `length`."""
     blocks = range(min(length, QUERY_BLOCK), 0, -LENGTH_STEP)
     return next(block for block in blocks if length % block == 0)
 
@@ -272,7 +279,7 @@ class LMHead(nn.Module):
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output. A string in `shape` names a field of `Sizes`; 'seq' is flexible, from 1 up."""
+    """An input or output. A string in `shape` names a field of `Sizes` or `Dimensions`; 'seq' is flexible, from 1."""
 
     name: str
     shape: tuple[int | str, ...]
@@ -282,10 +289,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of the table are made of: a checkpoint's dimensions and the lengths asked for."""
+    """The values behind the names in the table's shapes: a checkpoint's dimensions and the sizes of one function."""
 
     dimensions: Dimensions
-    frames: int  # audio-transformer frames a call
+    frames: int  # of the audio transformer, per call
     length: int  # decoder sequence length
 
     def resolve(self, spec: TensorSpec) -> tuple[int | None, ...]:
@@ -300,7 +307,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Component:
-    """One package: conversion, metadata, input checks and the README's table come from this."""
+    """One package; conversion, metadata and input checks are derived from it."""
 
     key: str
     wrapper: Callable[[Qwen3ASRForTokenClassification], nn.Module]
@@ -309,7 +316,7 @@ class Component:
     mixed_precision: Precision
     description: str
     is_default: bool = True
-    varies: Literal["frames", "length"] | None = None  # the field of `Sizes` that it has a function for each value of
+    varies: Literal["frames", "length"] | None = None  # the field of `Sizes` with one function for each value
 
     @property
     def package(self) -> str:

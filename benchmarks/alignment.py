@@ -1,12 +1,12 @@
-"""Aligning: the packages on the MIL runtime, the PyTorch reference, and the plain way's fixed shapes, side by side.
+"""Alignment time and memory: the packages on the MIL runtime, PyTorch, and the unoptimised baseline (`plain.py`).
 
     uv run benchmarks/alignment.py
 
-On the full-size random model, with clips of several lengths. Each side lives in a process of its own and loads once;
-they take turns on the same clip, one at a time, on the same threads: three turns, or one beyond a minute. A time is
-that from samples to the scores at the `<timestamp>` tokens, the best of all turns; the memory is the process's peak so
-far, clips in ascending order. The picture (docs/cost.png) has the multiply-adds that each stage executes and needs (see
-work.py), and the memory.
+On the full-size random model, with clips of several lengths. Each side is a separate process that loads once. Runs are
+interleaved: one at a time on the same clip and the same number of threads, three runs per clip, or one for clips beyond
+a minute. A time is measured from samples to the scores at the `<timestamp>` tokens; it is the best of all runs. The
+memory is the process's peak so far, with clips in ascending order. The picture (docs/cost.png) shows the multiply-adds
+that each stage executes and needs (see work.py), and the memory.
 """
 
 import json
@@ -35,11 +35,12 @@ TOKENS_PER_WORD = 4.5
 WORDS = ("go", "the", "at", "him", "so", "way", "an", "old")  # 2.5 letters, each a token of the demo's tokenizer
 LONG_LENGTHS = (3072, 7680)  # what 120 s and 300 s need beyond the default
 MAX_TOKENS = 7680  # 400 s with 550 words; PyTorch's attention takes 11 GB there
-LONG_S = 60.0  # beyond it each side has one turn
+LONG_S = 60.0  # each side runs once on a longer clip
 PACKAGES = "alignment"  # the folder of the converted model
 PICTURE = ROOT / "docs/cost.png"
-PLAIN_END_S = 19.0  # the plain way's 256 frames
-SIDES = ("packages", "pytorch", "plain")
+BASELINE = "plain"  # key of the unoptimised baseline in the results
+BASELINE_END_S = 19.0  # it has 256 audio frames
+SIDES = ("packages", "pytorch", BASELINE)
 
 Runner = Callable[[Any, list[str]], tuple[Any, dict[str, float]]]
 
@@ -86,8 +87,8 @@ def pytorch_side(folder: Path) -> Runner:
     from forced_aligner.checkpoint.processor import load_processor
     from forced_aligner.checkpoint.weights import load_model
 
-    found = find_checkpoint(str(random_checkpoint(folder)))
-    model, processor = load_model(found), load_processor(found.folder)
+    checkpoint = find_checkpoint(str(random_checkpoint(folder)))
+    model, processor = load_model(checkpoint), load_processor(checkpoint.folder)
 
     def run(samples: Any, words: list[str]) -> tuple[Any, dict[str, float]]:
         inputs, _ = processor.prepare_forced_aligner_inputs(samples, " ".join(words), "English")
@@ -98,22 +99,22 @@ def pytorch_side(folder: Path) -> Runner:
     return run
 
 
-def plain_side(folder: Path) -> Runner:
-    """The plain packages, with their fixed shapes."""
-    from benchmarks.plain import PlainChain
+def baseline_side(folder: Path) -> Runner:
+    """The packages of the unoptimised baseline, with their fixed shapes."""
+    from benchmarks.plain import BaselineChain
     from forced_aligner.align.chain import Aligner
     from forced_aligner.package.bundle import Bundle
     from forced_aligner.runtime.mil.backend import MilBackend
 
     bundle = Bundle.open(folder / PACKAGES)
-    chain = PlainChain(folder / "plain", Aligner(bundle, MilBackend(bundle)))
+    chain = BaselineChain(folder / BASELINE, Aligner(bundle, MilBackend(bundle)))
     return lambda samples, words: (chain.timestamp_logits(samples, words)[0], {})
 
 
-def work(side: str, folder: Path, pipe: Any) -> None:
-    """A side's process: load, then run what comes through `pipe` until it is None."""
+def serve(side: str, folder: Path, pipe: Any) -> None:
+    """The process of a side: load, then run each job from `pipe` until None comes."""
     quiet_libraries()
-    run = {"packages": packages_side, "pytorch": pytorch_side, "plain": plain_side}[side](folder)
+    run = {"packages": packages_side, "pytorch": pytorch_side, BASELINE: baseline_side}[side](folder)
     pipe.send(None)
     while (job := pipe.recv()) is not None:
         started = time.perf_counter()
@@ -124,24 +125,24 @@ def work(side: str, folder: Path, pipe: Any) -> None:
 
 
 def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[str, Any]]:
-    """A row for each duration: each side's best time, its peak memory, and what agrees with PyTorch."""
+    """A row for each duration: each side's best time and peak memory, and the agreement with PyTorch."""
     context = multiprocessing.get_context("spawn")
     pipes, rows = {}, []
     for side in SIDES:
-        pipes[side], theirs = context.Pipe()
-        context.Process(target=work, args=(side, folder, theirs), daemon=True).start()
+        pipes[side], child_pipe = context.Pipe()
+        context.Process(target=serve, args=(side, folder, child_pipe), daemon=True).start()
         pipes[side].recv()
     for duration_s in sorted(durations_s):
         job = clip(duration_s)
-        sides = [side for side in SIDES if side != "plain" or duration_s <= PLAIN_END_S]
+        sides = [side for side in SIDES if side != BASELINE or duration_s <= BASELINE_END_S]
         row: dict[str, Any] = {"duration_s": duration_s, "words": len(job[1])}
         classes = {}
         for _ in range(rounds if duration_s <= LONG_S else 1):
             for side in sides:
                 pipes[side].send(job)
-                classes[side], found = pipes[side].recv()
-                if side not in row or found["wall_s"] < row[side]["wall_s"]:
-                    row[side] = found
+                classes[side], measured_run = pipes[side].recv()
+                if side not in row or measured_run["wall_s"] < row[side]["wall_s"]:
+                    row[side] = measured_run
         row["distinct_classes"] = len(set(classes["pytorch"].tolist()))
         row["same_class_percent"] = round(float((classes["packages"] == classes["pytorch"]).mean() * 100), 2)
         for side in sides[1:]:
@@ -154,14 +155,14 @@ def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[st
 
 
 def shape_of(duration_s: float, words: int) -> Shape:
-    """A clip of whole seconds as the chain sees it; the demo's tokenizer has a token a letter."""
+    """The shape of a clip of whole seconds; the demo's tokenizer has one token per letter."""
     audio_tokens = 13 * int(duration_s)
     text_tokens = sum(len(WORDS[index % len(WORDS)]) + 2 for index in range(words))
     return Shape(duration_s, audio_tokens, words, audio_tokens + PROMPT_MARKS + text_tokens)
 
 
 def draw(rows: list[dict[str, Any]], folder: Path) -> None:
-    """The multiply-adds of both stages over the length of the audio, executed and needed; and peak memory."""
+    """Draw the multiply-adds of both stages, executed and needed, and the peak memory over the length of the audio."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -192,30 +193,31 @@ def draw(rows: list[dict[str, Any]], folder: Path) -> None:
 
 
 def with_earlier(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """`rows`, and those of an earlier run with other durations, in ascending order."""
+    """`rows` and those of an earlier run with other durations, by ascending duration."""
     earlier = json.loads(path.read_text())["clips"] if path.exists() else []
-    found = {row["duration_s"]: row for row in (*earlier, *rows)}
-    return [found[duration_s] for duration_s in sorted(found)]
+    by_duration = {row["duration_s"]: row for row in (*earlier, *rows)}
+    return [by_duration[duration_s] for duration_s in sorted(by_duration)]
 
 
 def convert_both(folder: Path) -> None:
-    """Convert the random checkpoint in float32 and the plain way, where that was not done yet."""
+    """Convert the random checkpoint in float32 and, unless that is done, with the unoptimised baseline."""
     checkpoint = random_checkpoint(folder)
     measured(
         "convert-coreml.py", "--model-id", checkpoint, "--output-dir", folder / PACKAGES, "--precision", "float32",
         "--decoder-lengths", ",".join(map(str, (*DEFAULT_LENGTHS["iOS18"], *LONG_LENGTHS))), "--force",
     )  # fmt: skip
-    if not (folder / "plain").exists():
-        shutil.rmtree(folder / "plain.partial", ignore_errors=True)
-        measured(ROOT / "benchmarks/plain.py", checkpoint, folder / "plain.partial")
-        (folder / "plain.partial").rename(folder / "plain")
+    baseline, partial = folder / BASELINE, folder / f"{BASELINE}.partial"
+    if not baseline.exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        measured(ROOT / "benchmarks/plain.py", checkpoint, partial)
+        partial.rename(baseline)
 
 
 @app.command()
 def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages are.")] = FULL_SIZE,
     durations: Annotated[str, typer.Option(help="Comma-separated, in seconds.")] = "5,15,30,60,120,300,400",
-    rounds: Annotated[int, typer.Option(help="Turns of each side on clips of up to a minute.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Runs of each side on clips of up to a minute.")] = 3,
     convert: Annotated[bool, typer.Option("--convert/--no-convert", help="Convert first.")] = True,
     name: Annotated[str, typer.Option(help="Of the result.")] = "alignment",
 ) -> None:
@@ -227,13 +229,15 @@ def main(
         convert_both(folder)
     rows = measure(folder, [float(each) for each in durations.split(",")], rounds)
     table = Table(
-        "s", "words", "packages s", "PyTorch s", "plain s", "of PyTorch", "of plain", "packages MB", "same class %"
+        *("s", "words", "packages s", "PyTorch s", "unoptimised baseline s"),
+        *("of PyTorch", "of baseline", "packages MB", "same class %"),
     )
     for row in rows:
-        plain = row.get("plain", {}).get("wall_s", "-")
+        baseline_s = row.get(BASELINE, {}).get("wall_s", "-")
+        times_s = (row["packages"]["wall_s"], row["pytorch"]["wall_s"], baseline_s)
         table.add_row(
-            *map(str, (row["duration_s"], row["words"], row["packages"]["wall_s"], row["pytorch"]["wall_s"], plain)),
-            *map(str, (row["packages_over_pytorch"], row.get("packages_over_plain", "-"))),
+            *map(str, (row["duration_s"], row["words"], *times_s)),
+            *map(str, (row["packages_over_pytorch"], row.get(f"packages_over_{BASELINE}", "-"))),
             *map(str, (row["packages"]["peak_mb"], row["same_class_percent"])),
         )
     Console(width=120).print(table)

@@ -1,4 +1,4 @@
-"""Whether low confidence goes with large error: words of fresh demo clips, by confidence, against their true times.
+"""Whether low confidence goes with large error, on words of fresh demo clips with true times.
 
 uv run benchmarks/confidence.py --clips 200
 """
@@ -46,8 +46,9 @@ def main(clips: Annotated[int, typer.Option(min=1, help="Fresh clips to align.")
         confidences, errors_ms = [], []
         for clip in fresh_clips(clips, SEED):
             alignment = aligner.align(clip.audio.astype(np.float32), clip.transcript, "English")
-            truth = zip(clip.starts_s * 1000, clip.ends_s * 1000, strict=True)
-            for word, confidence, (start_ms, end_ms) in zip(alignment.words, alignment.confidences, truth, strict=True):
+            true_times_ms = zip(clip.starts_s * 1000, clip.ends_s * 1000, strict=True)
+            aligned = zip(alignment.words, alignment.confidences, true_times_ms, strict=True)
+            for word, confidence, (start_ms, end_ms) in aligned:
                 confidences.append(confidence)
                 errors_ms.append(max(abs(word.start_time_ms - start_ms), abs(word.end_time_ms - end_ms)))
     band = np.digitize(confidences, EDGES[1:-1])

@@ -1,9 +1,9 @@
-"""Converting: this project beside the plain way (`plain.py`), on the full-size random model.
+"""Conversion time and memory: this project beside the unoptimised baseline (`plain.py`), on the full-size random model.
 
     uv run benchmarks/conversion.py
 
-Every run is a process of its own: its wall time from start to end, its CPU time and its peak memory. The whole
-conversions take turns; then each component is converted alone, once each way.
+Each run is a separate process; its wall time, CPU time and peak memory are measured. Runs of the whole conversion are
+interleaved. Then each component is converted alone, once per variant.
 """
 
 import shutil
@@ -19,33 +19,33 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import FULL_SIZE, ROOT, measured, random_checkpoint, write_results
 from forced_aligner.base.console import run_app
 
-PLAIN = "plain"
+BASELINE = "plain"  # key of the unoptimised baseline in the results
 COMPONENTS = ("audio_conv", "audio_transformer", "embedding", "decoder_prefill", "lm_head")
 
 app = typer.Typer(add_completion=False)
 
 
-def convert(way: str, checkpoint: Path, folder: Path, components: str) -> dict[str, float]:
-    """Convert one way, `plain` or a precision, and measure it."""
-    target = folder / f"conversion-{way}"
+def convert(variant: str, checkpoint: Path, folder: Path, components: str) -> dict[str, float]:
+    """Convert one variant, `BASELINE` or a precision of this project, and measure it."""
+    target = folder / f"conversion-{variant}"
     shutil.rmtree(target, ignore_errors=True)
-    if way == PLAIN:
+    if variant == BASELINE:
         return measured(ROOT / "benchmarks/plain.py", checkpoint, target, "--components", components)
     return measured(
-        "convert-coreml.py", "--model-id", checkpoint, "--output-dir", target, "--precision", way,
+        "convert-coreml.py", "--model-id", checkpoint, "--output-dir", target, "--precision", variant,
         "--components", components,
     )  # fmt: skip
 
 
 def package_gb(folder: Path) -> float:
-    """Bytes of all files below `folder`, in GB."""
+    """Size of all files below `folder`, in GB."""
     return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9, 2)
 
 
 @app.command()
 def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint is.")] = FULL_SIZE,
-    rounds: Annotated[int, typer.Option(help="Turns of each whole conversion.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Runs of each whole conversion.")] = 2,
     each: Annotated[bool, typer.Option("--each/--no-each", help="Each component alone as well.")] = True,
 ) -> None:
     """Measure, and print a table."""
@@ -53,24 +53,28 @@ def main(
     from rich.table import Table
 
     checkpoint = random_checkpoint(folder)
-    ways = (PLAIN, "mixed", "float16")
-    runs = [{way: convert(way, checkpoint, folder, ",".join(COMPONENTS)) for way in ways} for _ in range(rounds)]
+    variants = (BASELINE, "mixed", "float16")
+    runs = [{name: convert(name, checkpoint, folder, ",".join(COMPONENTS)) for name in variants} for _ in range(rounds)]
     results = {}
-    for way in ways:
-        results[way] = {
-            "wall_s": statistics.median(run[way]["wall_s"] for run in runs),
-            "cpu_s": statistics.median(run[way]["cpu_s"] for run in runs),
-            "peak_gb": max(run[way]["peak_gb"] for run in runs),
-            "size_gb": package_gb(folder / f"conversion-{way}"),
-            "wall_over_plain": round(statistics.median(run[way]["wall_s"] / run[PLAIN]["wall_s"] for run in runs), 3),
+    for name in variants:
+        ratios = [run[name]["wall_s"] / run[BASELINE]["wall_s"] for run in runs]
+        results[name] = {
+            "wall_s": statistics.median(run[name]["wall_s"] for run in runs),
+            "cpu_s": statistics.median(run[name]["cpu_s"] for run in runs),
+            "peak_gb": max(run[name]["peak_gb"] for run in runs),
+            "size_gb": package_gb(folder / f"conversion-{name}"),
+            "wall_over_plain": round(statistics.median(ratios), 3),
         }
     keys = COMPONENTS if each else ()
-    alone = {key: {way: convert(way, checkpoint, folder, key) for way in ways} for key in keys}
-    table = Table("", "way", "wall s", "CPU s", "peak GB", "of plain wall")
-    for label, found in {"all": results, **alone}.items():
-        for way, row in found.items():
-            ratio = row["wall_s"] / found[PLAIN]["wall_s"]
-            table.add_row(label, way, *(f"{row[key]:.1f}" for key in ("wall_s", "cpu_s", "peak_gb")), f"{ratio:.2f}")
+    alone = {key: {name: convert(name, checkpoint, folder, key) for name in variants} for key in keys}
+    table = Table("", "variant", "wall s", "CPU s", "peak GB", "of baseline's wall")
+    for label, measurements in {"all": results, **alone}.items():
+        for name, row in measurements.items():
+            ratio = row["wall_s"] / measurements[BASELINE]["wall_s"]
+            variant = "unoptimised baseline" if name == BASELINE else name
+            table.add_row(
+                label, variant, *(f"{row[key]:.1f}" for key in ("wall_s", "cpu_s", "peak_gb")), f"{ratio:.2f}"
+            )
     Console(width=120).print(table)
     write_results("conversion", {"all": results, "alone": alone, "runs": runs})
 

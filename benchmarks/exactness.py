@@ -1,12 +1,14 @@
-"""What exactness buys: the right way beside the usual wrong ones, on the demo clips, against PyTorch.
+"""What exactness buys: this project beside common mistakes, on the demo clips, against PyTorch.
 
     uv run benchmarks/exactness.py
 
-- attended padding: the audio transformer sees its zero padding, and every frame of a call sees every other, as the
-  conversion in FluidInference/mobius pull request 21 did;
-- no windows: padding is shut out, but the 8 s windows see each other, as the qwen-asr package does on CPU
+The common mistakes:
+
+- attended padding, no windows: in the audio transformer every frame of a call attends to every other and to the zero
+  padding, as in the conversion of FluidInference/mobius pull request 21;
+- no windows: padding is excluded, but the 8 s windows attend to each other, as in the qwen-asr package on CPU
   (QwenLM/Qwen3-ASR issue 213);
-- monolithic encoder: one call a chunk of 1 s, without attention across chunks.
+- monolithic encoder: one call per chunk of 1 s, without attention across chunks.
 """
 
 import sys
@@ -23,11 +25,11 @@ from benchmarks.common import attend_all, write_results
 from forced_aligner.base.console import run_app
 
 app = typer.Typer(add_completion=False)
-MOBIUS_FRAMES = (256,)  # of the earlier system's audio transformer
+MOBIUS_FRAMES = (256,)  # of the audio transformer in FluidInference/mobius pull request 21
 
 
 def attend_real(real: int, frames: int, window: int) -> NDArray[np.float32]:
-    """A mask that shuts out padding, without windows."""
+    """A mask that excludes padding, but has no windows."""
     from forced_aligner.align.positions import window_mask
 
     return window_mask(real, frames, frames)
@@ -35,7 +37,7 @@ def attend_real(real: int, frames: int, window: int) -> NDArray[np.float32]:
 
 @app.command()
 def main() -> None:
-    """Measure every way and print a table."""
+    """Score this project and each common mistake, and print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -57,25 +59,25 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = find_checkpoint(DEMO_MODEL_ID)
+        checkpoint = find_checkpoint(DEMO_MODEL_ID)
         clips = load_clips("demo", None, is_demo_model=True, language=None)
-        made = make_reference(found, clips, folder / REFERENCE_FILE)
-        convert(found, folder / "m", Options(tuple(COMPONENTS), audio_frames=MOBIUS_FRAMES))
+        reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
+        convert(checkpoint, folder / "m", Options(tuple(COMPONENTS), audio_frames=MOBIUS_FRAMES))
         bundle = Bundle.open(folder / "m")
         records = {key: record for key, record in bundle.metadata.components.items() if key not in SPLIT_ENCODER}
         monolithic = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": records}))
-        ways = {
+        variants = {
             "this project": Aligner(bundle, MilBackend(bundle)),
             "attended padding, no windows": Aligner(bundle, MilBackend(bundle), mask=attend_all),
             "no windows": Aligner(bundle, MilBackend(bundle), mask=attend_real),
             "monolithic encoder": Aligner(monolithic, MilBackend(monolithic)),
         }
-        table = Table("way", *SCORE_COLUMNS)
+        table = Table("variant", *SCORE_COLUMNS)
         results = {}
-        for way, aligner in ways.items():
-            report, _ = compare(aligner, "mil", made, folder, Gate())
-            table.add_row(way, *score_cells(report))
-            results[way] = report.model_dump(include={"boundaries", "bin_exact_percent", "aas_ms", "max_error_ms"})
+        for variant, aligner in variants.items():
+            report, _ = compare(aligner, "mil", reference, folder, Gate())
+            table.add_row(variant, *score_cells(report))
+            results[variant] = report.model_dump(include={"boundaries", "bin_exact_percent", "aas_ms", "max_error_ms"})
     Console(width=120).print(table)
     write_results("exactness", results)
 

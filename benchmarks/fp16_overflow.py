@@ -1,11 +1,11 @@
-"""What a large residual stream does to FP16: our packages beside the usual conversion, on the demo clips.
+"""What a large residual stream does to FP16: our RMSNorm beside the standard RMSNorm formula, on the demo clips.
 
     uv run benchmarks/fp16_overflow.py
 
-RMSNorm makes the decoder's residual stream scale-free: multiply all that is written into it (token embeddings, the
-projector's output, every layer's o_proj and down_proj) by one factor, and the function stays the same, eps aside. The
-table shows powers of ten, from 0.1, and the factor that brings the stream to 30 000, half of FP16's range. The naive
-conversion differs in one thing: RMSNorm is the plain formula, which squares the stream.
+RMSNorm makes the decoder independent of the scale of its residual stream. If everything that is written into the stream
+(token embeddings, the projector's output, every layer's o_proj and down_proj) is multiplied by one factor, the function
+stays the same except for eps. The table shows powers of ten from 0.1 on, and the factor that brings the stream to
+30 000, half of FP16's range. Both conversions differ only in RMSNorm: the standard formula squares the stream.
 """
 
 import shutil
@@ -44,15 +44,15 @@ def scale_stream(model: Any, factor: float) -> None:
                 parameter.mul_(factor)
 
 
-def save_scaled(found: Any, factor: float, folder: Path) -> Any:
-    """A checkpoint in `folder`: `found` with its stream multiplied by `factor`."""
+def save_scaled(checkpoint: Any, factor: float, folder: Path) -> Any:
+    """A checkpoint in `folder`: `checkpoint` with its stream multiplied by `factor`."""
     from forced_aligner.checkpoint.find import find_checkpoint
     from forced_aligner.checkpoint.weights import load_model
 
-    model = load_model(found)
+    model = load_model(checkpoint)
     scale_stream(model, factor)
     model.save_pretrained(folder)
-    for path in found.folder.iterdir():
+    for path in checkpoint.folder.iterdir():
         if not (folder / path.name).exists() and path.suffix != ".safetensors":
             shutil.copy(path, folder)
     return find_checkpoint(str(folder))
@@ -63,38 +63,39 @@ def largest_residual(model: Any, processor: Any, clips: list[Any]) -> float:
     from forced_aligner.align.audio import load_audio
     from forced_aligner.jobs.reference import align_with_pytorch
 
-    seen = [0.0]
+    largest = 0.0
 
-    def watch(_module: Any, _inputs: Any, output: Any) -> None:
+    def observe(_module: Any, _inputs: Any, output: Any) -> None:
+        nonlocal largest
         state: Tensor = output[0] if isinstance(output, tuple) else output
-        seen[0] = max(seen[0], float(state.abs().max()))
+        largest = max(largest, float(state.abs().max()))
 
-    hooks = [layer.register_forward_hook(watch) for layer in model.model.language_model.layers]
+    hooks = [layer.register_forward_hook(observe) for layer in model.model.language_model.layers]
     for clip in clips:
         align_with_pytorch(model, processor, load_audio(Path(clip.audio)), clip.transcript, clip.language)
     for hook in hooks:
         hook.remove()
-    return seen[0]
+    return largest
 
 
 @contextmanager
-def plain_rms_norm() -> Iterator[None]:
-    """Inside, the wrappers use the formula as it is written in papers: it squares the residual stream."""
+def standard_rms_norm() -> Iterator[None]:
+    """Within the block, the wrappers use the standard RMSNorm formula, which squares the residual stream."""
     import individual_components
 
-    def plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def standard(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps) * weight
 
     ours = individual_components.rms_norm
-    individual_components.rms_norm = plain
+    individual_components.rms_norm = standard
     try:
         yield
     finally:
         individual_components.rms_norm = ours
 
 
-def converted_scores(found: Any, made: Any, root: Path, folder: Path) -> dict[str, Any]:
-    """Convert `found` in float16 and score it against the reference `made`; `finite`: every hidden state is."""
+def converted_scores(checkpoint: Any, reference: Any, root: Path, folder: Path) -> dict[str, Any]:
+    """Convert `checkpoint` in float16 and score it against `reference`; `finite` says if every output was finite."""
     from forced_aligner.align.chain import Aligner
     from forced_aligner.convert.options import Options
     from forced_aligner.jobs.compare import compare
@@ -105,11 +106,12 @@ def converted_scores(found: Any, made: Any, root: Path, folder: Path) -> dict[st
     from individual_components import DEFAULT_COMPONENTS
 
     options = Options(DEFAULT_COMPONENTS, DECODER_LENGTHS, precision="float16", force=True)
-    convert(found, folder, options)
+    convert(checkpoint, folder, options)
     backend = FiniteCheck(MilBackend(Bundle.open(folder)))
     aligner = Aligner(Bundle.open(folder), backend)
-    same_function = made.model_copy(update={"checkpoint_fingerprint": aligner.metadata.checkpoint_fingerprint})
-    report, _ = compare(aligner, backend.name, same_function, root, Gate())
+    # The scaled checkpoint computes the same function, so the reference holds for it too.
+    reference = reference.model_copy(update={"checkpoint_fingerprint": aligner.metadata.checkpoint_fingerprint})
+    report, _ = compare(aligner, backend.name, reference, root, Gate())
     return {
         **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms"}),
         "finite": backend.finite,
@@ -117,7 +119,7 @@ def converted_scores(found: Any, made: Any, root: Path, folder: Path) -> dict[st
 
 
 class FiniteCheck:
-    """A backend that remembers whether every output was finite."""
+    """A backend that wraps another and records whether every output was finite."""
 
     def __init__(self, backend: Any) -> None:
         self.name: str = backend.name
@@ -125,18 +127,18 @@ class FiniteCheck:
         self._backend = backend
 
     def load(self, component: str, function: str) -> None:
-        """As the backend within."""
+        """As the wrapped backend."""
         self._backend.load(component, function)
 
     def predict(self, component: str, function: str, inputs: Any) -> dict[str, Any]:
-        """As the backend within."""
+        """As the wrapped backend."""
         outputs: dict[str, Any] = self._backend.predict(component, function, inputs)
         self.finite = self.finite and all(bool(np.isfinite(array).all()) for array in outputs.values())
         return outputs
 
 
 def factors(first_residual: float) -> list[float]:
-    """Powers of ten below the factor that brings the stream to `HIGHEST_RESIDUAL`, and that one."""
+    """Powers of ten below the factor that brings the stream to `HIGHEST_RESIDUAL`, and that factor."""
     last = HIGHEST_RESIDUAL / first_residual
     powers = [10.0**exponent for exponent in range(-1, 20)]
     return [power for power in powers if power < last] + [last]
@@ -144,7 +146,7 @@ def factors(first_residual: float) -> list[float]:
 
 @app.command()
 def main() -> None:
-    """Convert and score both ways at every factor, and print a table."""
+    """Convert with both formulas and score them at every factor, and print a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -160,23 +162,24 @@ def main() -> None:
     clips = load_clips("demo", None, is_demo_model=True, language=None)
     processor = load_processor(demo.folder)
     table = Table(
-        "factor", "largest residual", "PyTorch the same", "ours: exact %", "finite", "naive: exact %", "finite"
+        "factor", "largest residual", "PyTorch the same", "ours: exact %", "finite", "standard: exact %", "finite"
     )
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = make_reference(demo, clips, folder / REFERENCE_FILE)
+        reference = make_reference(demo, clips, folder / REFERENCE_FILE)
         for factor in factors(largest_residual(load_model(demo), processor, clips)):
             scaled = save_scaled(demo, factor, folder / f"x{factor:g}")
             residual = largest_residual(load_model(scaled), processor, clips)
             again = make_reference(scaled, clips, folder / f"x{factor:g}.json")
-            same = all(a.alignments == b.alignments for a, b in zip(made.samples, again.samples, strict=True))
-            ours = converted_scores(scaled, made, folder, folder / "ours")
-            with plain_rms_norm():
-                naive = converted_scores(scaled, made, folder, folder / "naive")
-            rows.append({"factor": factor, "residual": residual, "same_in_pytorch": same, "ours": ours, "naive": naive})
-            cells = [cell for way in (ours, naive) for cell in (f"{way['bin_exact_percent']:.2f}", str(way["finite"]))]
-            table.add_row(f"{factor:g}", f"{residual:.0f}", str(same), *cells)
+            same = all(a.alignments == b.alignments for a, b in zip(reference.samples, again.samples, strict=True))
+            ours = converted_scores(scaled, reference, folder, folder / "ours")
+            with standard_rms_norm():
+                standard = converted_scores(scaled, reference, folder, folder / "standard")
+            row = {"factor": factor, "residual": residual, "same_in_pytorch": same, "ours": ours, "naive": standard}
+            rows.append(row)  # "naive" is the key of the standard RMSNorm formula in the results
+            cells = [(f"{scores['bin_exact_percent']:.2f}", str(scores["finite"])) for scores in (ours, standard)]
+            table.add_row(f"{factor:g}", f"{residual:.0f}", str(same), *cells[0], *cells[1])
     Console(width=120).print(table)
     write_results("fp16_overflow", rows)
 

@@ -1,11 +1,11 @@
-"""The whole job on a model of the full 0.6B dimensions with seeded random weights.
+"""Conversion, reference and comparison on a model of the full 0.6B dimensions with seeded random weights.
 
     uv run benchmarks/full_size.py
 
-Makes the checkpoint, converts it, makes the reference of a 12 s and a 30 s clip, and runs the packages; each step is
-the project's own command in a process of its own, with its wall time and peak memory. Then it compares the classes at
-the `<timestamp>` tokens before the monotonic repair, which makes a handful of times of whatever a random model says.
-The same with a mask that shuts out nothing shows what the comparison can see.
+It makes the checkpoint, converts it, makes the reference of a 12 s and a 30 s clip, and runs the packages. Each step is
+a command of the project in a separate process; its wall time and peak memory are measured. Then the classes at the
+`<timestamp>` tokens are compared before the monotonic repair, which turns a random model's classes into a few distinct
+times. The same comparison with a mask that excludes nothing shows that it can see a fault.
 """
 
 import json
@@ -30,27 +30,32 @@ app = typer.Typer(add_completion=False)
 
 
 def make_clips(folder: Path) -> None:
-    """A pair for each of `CLIP_LENGTHS_S`, joined from demo clips and cut."""
+    """Write a pair for each of `CLIP_LENGTHS_S`: joined demo clips, cut to that length."""
     from forced_aligner.data.clips import load_clips
 
     folder.mkdir(parents=True, exist_ok=True)
     clips = load_clips("demo", None, is_demo_model=True, language=None)
     samples = np.concatenate([soundfile.read(clip.audio)[0] for clip in clips])
-    words = [(word.text, word.end_time_ms / 1000, at) for clip, at in _offsets(clips) for word in clip.alignments or []]
+    words = [
+        (word.text, offset_s + word.end_time_ms / 1000)
+        for clip, offset_s in _offsets_s(clips)
+        for word in clip.alignments or []
+    ]
     for length_s in CLIP_LENGTHS_S:
         name = f"clip-{length_s:.0f}s"
         soundfile.write(folder / f"{name}.flac", samples[: int(length_s * 16_000)], 16_000)
-        inside = [text for text, end_s, at in words if at + end_s < length_s]
+        inside = [text for text, end_s in words if end_s < length_s]
         (folder / f"{name}.txt").write_text(" ".join(inside))
 
 
-def _offsets(clips: list[Any]) -> list[tuple[Any, float]]:
+def _offsets_s(clips: list[Any]) -> list[tuple[Any, float]]:
+    """Each clip with its start in the joined recording, in seconds."""
     starts = np.cumsum([0.0, *(clip.duration_s for clip in clips)])
     return list(zip(clips, starts.tolist(), strict=False))
 
 
 def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: Path) -> list[dict[str, Any]]:
-    """The class of every `<timestamp>`, before repair: packages against PyTorch."""
+    """Compare the class of every `<timestamp>` before the repair: packages against PyTorch."""
     import torch
 
     from forced_aligner.align.audio import load_audio
@@ -63,8 +68,8 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
     from forced_aligner.package.bundle import Bundle
     from forced_aligner.runtime.mil.backend import MilBackend
 
-    found = find_checkpoint(str(checkpoint_folder))
-    model, processor = load_model(found), load_processor(found.folder)
+    checkpoint = find_checkpoint(str(checkpoint_folder))
+    model, processor = load_model(checkpoint), load_processor(checkpoint.folder)
     bundle = Bundle.open(bundle_folder)
     backend = MilBackend(bundle)
     rows = []
@@ -73,7 +78,7 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
         inputs, _ = processor.prepare_forced_aligner_inputs(samples, clip.transcript, "English")
         with torch.inference_mode():
             logits = model(**inputs).logits[inputs["input_ids"] == model.config.timestamp_token_id]
-        best = logits.topk(2).values
+        best_two = logits.topk(2).values
         words = split_words(processor, clip.transcript, "English")
         expected, same = logits.argmax(-1).numpy(), {}
         for name, mask in (("same_percent", window_mask), ("same_without_mask_percent", attend_all)):
@@ -84,7 +89,7 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
                 "clip": Path(clip.audio).name,
                 "timestamps": len(logits),
                 "distinct_classes": len(set(expected.tolist())),
-                "smallest_margin": round(float((best[:, 0] - best[:, 1]).min()), 5),
+                "smallest_margin": round(float((best_two[:, 0] - best_two[:, 1]).min()), 5),
                 **{name: round(float(agrees.mean() * 100), 2) for name, agrees in same.items()},
             }
         )
@@ -104,8 +109,8 @@ def main(
     checkpoint, bundle, clips = random_checkpoint(folder), folder / name, folder / "clips"
     reference, report = folder / "pytorch_reference.json", folder / f"parity-{name}.json"
     make_clips(clips)
-    for left in (reference, report):
-        left.unlink(missing_ok=True)
+    for old_file in (reference, report):
+        old_file.unlink(missing_ok=True)
     steps = {
         "convert": measured(
             "convert-coreml.py", "--model-id", checkpoint, "--output-dir", bundle, "--precision", precision,

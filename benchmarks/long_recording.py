@@ -1,8 +1,8 @@
 """Whether a long recording is aligned as well at its end as at its start, and as well at the cuts as between them.
 
-A synthetic recording with true word times, aligned piece by piece through the MIL runtime, against the same speech
-aligned by itself: each utterance, and whole utterances up to the longest clip of the model with the words that are in
-them, which is what the pieces would be if somebody who knows the truth had cut them.
+A synthetic recording with true word times is aligned piece by piece through the MIL runtime. For comparison the same
+speech is aligned in two other ways: each utterance by itself, and groups of whole utterances up to the model's longest
+clip, each with exactly its words. Such groups are the pieces that cuts by the true times would give.
 
 uv run benchmarks/long_recording.py --minutes 30
 """
@@ -56,7 +56,7 @@ def main(
         aligner = Aligner(bundle, MilBackend(bundle))
         aligner.align(recording.audio[:16_000], "warm up", "English")
         before_mb, started = peak_bytes() / 1e6, time.perf_counter()
-        found = align_recording(
+        alignment = align_recording(
             aligner, recording.audio, recording.transcript, "English", piece_s, progress=log_progress
         )
         seconds, peak_mb = time.perf_counter() - started, peak_bytes() / 1e6
@@ -66,18 +66,18 @@ def main(
             "cut_by_the_truth": _groups(recording.clips, longest_s),
         }
         control_errors = {name: _control(aligner, groups) for name, groups in controls.items()}
-    errors_ms = np.abs(_times_ms(found.words) - recording.times_ms)
+    errors_ms = np.abs(_times_ms(alignment.words) - recording.times_ms)
     results: dict[str, Any] = {
-        "duration_s": round(found.duration_s, 1),
+        "duration_s": round(alignment.duration_s, 1),
         "words": len(recording.words),
-        "pieces": len(found.cuts_s) + 1,
-        "warnings": found.warnings,
-        "lost_or_doubled_words": sum(a != b.text for a, b in zip(recording.words, found.words, strict=True)),
-        "out_of_order_boundaries": int((np.diff(_times_ms(found.words).reshape(-1)) < 0).sum()),
+        "pieces": len(alignment.cuts_s) + 1,
+        "warnings": alignment.warnings,
+        "lost_or_doubled_words": sum(a != b.text for a, b in zip(recording.words, alignment.words, strict=True)),
+        "out_of_order_boundaries": int((np.diff(_times_ms(alignment.words).reshape(-1)) < 0).sum()),
         "seconds": round(seconds, 1),
         "peak_memory_mb": round(peak_mb),
         "peak_memory_before_mb": round(before_mb),
-        **_errors(errors_ms, recording.times_ms, np.array(found.cuts_s)),
+        **_errors(errors_ms, recording.times_ms, np.array(alignment.cuts_s)),
         "first_words_among_those_beyond_160ms_percent": _first_words(recording.clips, errors_ms),
         **control_errors,
     }
@@ -87,10 +87,13 @@ def main(
 
 
 def _groups(clips: list[Any], longest_s: float) -> list[list[Any]]:
-    """Clips in a row, up to `longest_s` together."""
+    """Groups of consecutive clips, each at most `longest_s` long with its pauses."""
     groups: list[list[Any]] = [[]]
     for clip in clips:
-        if groups[-1] and sum(one.duration_s for one in groups[-1]) + clip.duration_s > longest_s - LONGEST_PAUSES_S:
+        if (
+            groups[-1]
+            and sum(member.duration_s for member in groups[-1]) + clip.duration_s > longest_s - LONGEST_PAUSES_S
+        ):
             groups.append([])
         groups[-1].append(clip)
     return groups
@@ -103,8 +106,8 @@ def _control(aligner: Any, groups: list[list[Any]]) -> dict[str, Any]:
     errors_ms = []
     for group in groups:
         rng = np.random.default_rng(SEED)
-        alone = join(group, pauses(len(group), rng), rng)
-        errors_ms.append(np.abs(_times_ms(aligner.align(alone.audio, alone.transcript).words) - alone.times_ms))
+        joined = join(group, pauses(len(group), rng), rng)
+        errors_ms.append(np.abs(_times_ms(aligner.align(joined.audio, joined.transcript).words) - joined.times_ms))
     return _figures(np.concatenate(errors_ms))
 
 
@@ -112,14 +115,14 @@ def _times_ms(words: list[Any]) -> np.ndarray:
     return np.array([(word.start_time_ms, word.end_time_ms) for word in words])
 
 
-def _errors(errors_ms: np.ndarray, truth_ms: np.ndarray, cuts_s: np.ndarray) -> dict[str, Any]:
+def _errors(errors_ms: np.ndarray, true_ms: np.ndarray, cuts_s: np.ndarray) -> dict[str, Any]:
     """Figures of (words, 2) errors: all, near the cuts and elsewhere, and by stretches of the recording."""
-    starts_s, ends_s = truth_ms.T / 1000
+    starts_s, ends_s = true_ms.T / 1000
     gap_s = np.maximum(
         starts_s[:, None] - cuts_s, cuts_s - ends_s[:, None]
-    )  # (words, cuts), negative: the cut is in it
+    )  # (words, cuts); negative if the cut is inside the word
     near = gap_s.min(axis=1) < NEAR_S
-    last = max(1, round(starts_s[-1] / STRETCH_S)) - 1  # what is left over goes with the stretch before
+    last = max(1, round(starts_s[-1] / STRETCH_S)) - 1  # an incomplete last stretch is added to the one before it
     stretch = np.minimum(starts_s // STRETCH_S, last).astype(int)
     return {
         "all": _figures(errors_ms),
@@ -133,7 +136,7 @@ def _errors(errors_ms: np.ndarray, truth_ms: np.ndarray, cuts_s: np.ndarray) -> 
 
 
 def _first_words(clips: list[Any], errors_ms: np.ndarray) -> float:
-    """Percent of the words that are far off which are the first of an utterance."""
+    """The percentage of first words of an utterance among the words that are far off."""
     is_first = np.concatenate([np.arange(len(clip.words)) == 0 for clip in clips])
     far_off = (errors_ms > FAR_OFF_MS).any(axis=1)
     return round(100 * float(is_first[far_off].mean()), 1) if far_off.any() else 0.0

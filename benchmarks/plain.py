@@ -1,10 +1,10 @@
-"""The plain way, which the benchmarks measure against: how a model is converted when nobody asks what it costs.
+"""The unoptimised baseline that the benchmarks compare with: the simplest conversion, whatever it costs.
 
     uv run benchmarks/plain.py CHECKPOINT FOLDER [--components audio_conv,lm_head]
 
-The whole model in float32, every component traced and converted in one process, all in FP32, one decoder of 1024 tokens
-with a stored causal mask. It runs with fixed shapes: every clip is padded to 256 audio frames and 1024 tokens, and all
-1024 rows go through the head. So it takes up to 19.7 s of audio.
+It loads the whole model in float32, traces every component, and converts them in one process to FP32 packages. The
+decoder has 1024 tokens and a stored causal mask. All shapes are fixed: every clip is padded to 256 audio frames and
+1024 tokens, and all 1024 rows go through the head. So a clip may have at most 19.7 s of audio.
 """
 
 import sys
@@ -31,8 +31,8 @@ COMPONENTS = "audio_conv,audio_transformer,embedding,decoder_prefill,lm_head"
 app = typer.Typer(add_completion=False)
 
 
-class PlainDecoder(nn.Module):
-    """Hugging Face's own layers, with the mask as a constant."""
+class BaselineDecoder(nn.Module):
+    """The layers of Hugging Face, with the causal mask as a constant."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def modules(model: Any) -> dict[str, tuple[nn.Module, list[tuple[str, tuple[int,
         ),
         "embedding": (model.get_input_embeddings(), [("input_ids", (1, LENGTH), np.int32)]),
         "decoder_prefill": (
-            PlainDecoder(model),
+            BaselineDecoder(model),
             [
                 ("hidden_states", (1, LENGTH, hidden), np.float32),
                 ("position_cos", rotary, np.float32),
@@ -80,7 +80,7 @@ def modules(model: Any) -> dict[str, tuple[nn.Module, list[tuple[str, tuple[int,
 
 @app.command()
 def convert(checkpoint: Path, folder: Path, components: Annotated[str, typer.Option()] = COMPONENTS) -> None:
-    """Convert a checkpoint the plain way."""
+    """Convert a checkpoint with the unoptimised baseline."""
     import coremltools as ct
 
     from forced_aligner.checkpoint.find import find_checkpoint
@@ -108,11 +108,11 @@ def convert(checkpoint: Path, folder: Path, components: Annotated[str, typer.Opt
         converted.save(str(folder / f"{key}.mlpackage"))
 
 
-class PlainChain:
-    """The plain packages on the MIL runtime, with their fixed shapes."""
+class BaselineChain:
+    """The packages of the unoptimised baseline on the MIL runtime, with their fixed shapes."""
 
     def __init__(self, folder: Path, aligner: "Aligner") -> None:
-        """`aligner`: one of the same checkpoint, for its prompt and its sizes."""
+        """Open the packages in `folder`; `aligner`, of the same checkpoint, gives the prompt and the sizes."""
         from forced_aligner.runtime.mil.program import Program
 
         self._aligner = aligner
@@ -122,7 +122,7 @@ class PlainChain:
         return self._programs[key].function()(inputs)["output"]
 
     def timestamp_logits(self, samples: NDArray[np.float32], words: list[str]) -> NDArray[np.float32]:
-        """As `Aligner.timestamp_logits`, for clips that fit."""
+        """Like `Aligner.timestamp_logits`, for clips that fit the shapes."""
         from forced_aligner.align.mel import log_mel, mel_chunks
         from forced_aligner.align.positions import rotary_embedding, window_mask
         from forced_aligner.align.prompt import prompt_ids

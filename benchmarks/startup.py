@@ -1,8 +1,9 @@
-"""Start-up: `--help` of each script, and `infer` from cold to its first result, in processes of their own.
+"""Start-up time: `--help` of each script, and `infer` from a cold start to its first result.
 
     uv run benchmarks/startup.py
 
-Medians; "cold" means a new process, the files in the system's cache. The demo model is converted first, if it is not.
+Times are medians. A cold start is a new process, with the files in the system's cache. The demo model is converted
+first, unless that is done.
 """
 
 import statistics

@@ -1,15 +1,15 @@
-"""The multiply-adds that the chosen shapes execute, over those that the unpadded input needs. No clock: exact.
+"""The multiply-adds that the chosen shapes execute, relative to those that the unpadded input needs. They are exact.
 
     uv run benchmarks/work.py
 
-Both are counted from the saved packages, so the full-size model is converted first. What a clip needs are its real
-rows through every linear op and convolution, and the pairs that may see each other in attention: those of a window in
-the audio transformer, and each row with those up to itself in the decoder. What is executed are the ops as saved.
+Both are counted from the saved packages, so the full-size model is converted first. A clip needs its real rows in every
+linear op and convolution, and in attention the pairs that may attend to each other: the pairs within a window of the
+audio transformer, and each row with itself and the rows before it in the decoder. The ops as saved are executed.
 
 The clips are 200 quantiles of a log-normal distribution whose mean and limits are those of LibriSpeech test-clean: 5.4
 hours in 2620 utterances (Panayotov et al., 2015, table 1), none shorter than 1.3 s or longer than 35 s, with 52 576
-words (the count in Kaldi's published scores). Its spread (sigma 0.63) is an assumption, and so are two text tokens a
-word beside the two `<timestamp>`: neither the data nor the tokenizer could be had where this was written.
+words (the count in Kaldi's published scores). Its spread (sigma 0.63) is an assumption. So are two text tokens per
+word, beside the two `<timestamp>`. Neither the data nor the tokenizer was available where this was written.
 """
 
 import sys
@@ -41,20 +41,20 @@ app = typer.Typer(add_completion=False)
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-adds of one call: of linear ops and convolutions, and of products of two activations (attention)."""
+    """Multiply-adds of one call: in linear ops and convolutions, and in products of two activations (attention)."""
 
     linear: int
     attention: int
 
     @property
     def total(self) -> int:
-        """Both."""
+        """The sum of both."""
         return self.linear + self.attention
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A clip as the chain sees it."""
+    """The sizes of a clip that determine its work."""
 
     duration_s: float
     audio_tokens: int
@@ -67,21 +67,21 @@ def count(function: Any, rows: int = 1) -> Macs:
 
     Args:
         function: `MIL_pb2.Function`.
-        rows: what a flexible axis has.
+        rows: the length of a flexible axis.
     """
     block = function.block_specializations[function.opset]
     shapes = {value.name: _shape(value, rows) for value in function.inputs}
     linear = attention = 0
     for op in block.operations:
         shapes.update((value.name, _shape(value, rows)) for value in op.outputs)
-        made = int(np.prod(_shape(op.outputs[0], rows)))
+        outputs = int(np.prod(_shape(op.outputs[0], rows)))
         if op.type == "linear":
-            linear += made * shapes[_argument(op, "weight")][1]
+            linear += outputs * shapes[_argument(op, "weight")][1]
         elif op.type == "conv":
-            linear += made * int(np.prod(shapes[_argument(op, "weight")][1:]))
+            linear += outputs * int(np.prod(shapes[_argument(op, "weight")][1:]))
         elif op.type == "matmul":
             is_transposed = _argument(op, "transpose_x") in _true_constants(block)
-            attention += made * shapes[_argument(op, "x")][-2 if is_transposed else -1]
+            attention += outputs * shapes[_argument(op, "x")][-2 if is_transposed else -1]
     return Macs(linear, attention)
 
 
@@ -103,7 +103,7 @@ def _true_constants(block: Any) -> set[str]:
 
 
 class Work:
-    """What a converted model costs, per row and per pair of rows, counted from its packages."""
+    """The multiply-adds of a converted model per row and per pair of rows, counted from its packages."""
 
     def __init__(self, bundle: Any) -> None:
         """Count the functions of an opened folder."""
@@ -122,11 +122,11 @@ class Work:
         self._head_row = self.counted["lm_head", None].total
 
     def encoder(self, frames: float, pairs: float) -> float:
-        """The audio transformer on so many frames and pairs of frames."""
+        """The multiply-adds of the audio transformer on `frames` frames and `pairs` pairs of frames."""
         return frames * self._encoder_row + pairs * self._encoder_pair
 
     def decoder(self, rows: float, pairs: float) -> float:
-        """The decoder on so many rows and pairs of rows."""
+        """The multiply-adds of the decoder on `rows` rows and `pairs` pairs of rows."""
         return rows * self._decoder_row + pairs * self._decoder_pair
 
     def executed(
@@ -137,42 +137,42 @@ class Work:
         return self.executed_encoder(clip, frames) + self.executed_decoder(clip, lengths) + head
 
     def executed_encoder(self, clip: Shape, frames: Sequence[int]) -> float:
-        """Those of convolutions and audio transformer."""
+        """The executed multiply-adds of the convolutions and the audio transformer."""
         step = frames_per_call(max(frames), self.dimensions.window_tokens)
         calls = [min(size for size in frames if size >= group) for group in _parts(clip.audio_tokens, step)]
         chunks = -(-clip.audio_tokens // self.dimensions.chunk_tokens)
         return chunks * self._chunk + sum(self.encoder(call, call**2) for call in calls)
 
     def executed_decoder(self, clip: Shape, lengths: Sequence[int]) -> float:
-        """Those of the decoder."""
+        """The executed multiply-adds of the decoder."""
         length = min(size for size in lengths if size >= clip.prompt)
         return self.decoder(length, executed_pairs(length))
 
     def needed(self, clip: Shape) -> float:
-        """The multiply-adds of a clip's real rows, and of the pairs of them that may see each other."""
+        """The multiply-adds of a clip's real rows, and of the pairs of rows that may attend to each other."""
         return self.needed_encoder(clip) + self.needed_decoder(clip) + 2 * clip.words * self._head_row
 
     def needed_encoder(self, clip: Shape) -> float:
-        """Those of convolutions and audio transformer."""
+        """The needed multiply-adds of the convolutions and the audio transformer."""
         windows = _parts(clip.audio_tokens, self.dimensions.window_tokens)
         return clip.audio_tokens / self.dimensions.chunk_tokens * self._chunk + self.encoder(
             clip.audio_tokens, sum(window**2 for window in windows)
         )
 
     def needed_decoder(self, clip: Shape) -> float:
-        """Those of the decoder."""
+        """The needed multiply-adds of the decoder."""
         return self.decoder(clip.prompt, clip.prompt * (clip.prompt + 1) / 2)
 
     def overhead(
         self, clips: Sequence[Shape], frames: Sequence[int], lengths: Sequence[int], head_rows: int | None = None
     ) -> float:
-        """Executed over needed, all clips together."""
+        """Executed over needed multiply-adds, summed over all clips."""
         executed = sum(self.executed(clip, frames, lengths, head_rows) for clip in clips)
         return executed / sum(self.needed(clip) for clip in clips)
 
 
 def executed_pairs(length: int) -> float:
-    """Pairs of rows that the decoder's attention computes: each block of rows with all up to the block's end."""
+    """Pairs of rows that the decoder's attention computes: each block of rows with all rows up to the block's end."""
     from individual_components import query_block
 
     block = query_block(length)
@@ -198,7 +198,7 @@ def librispeech_like() -> list[Shape]:
 
 
 def best_sizes(cost: Mapping[int, float], needed: Sequence[int], count: int) -> tuple[int, ...]:
-    """The `count` sizes that run all of `needed` for the least, when each takes the smallest that fits.
+    """The `count` sizes that run all of `needed` at the least cost, if each takes the smallest size that fits.
 
     Exact, by dynamic programming over the sizes in ascending order.
     """
@@ -225,7 +225,7 @@ def best_sizes(cost: Mapping[int, float], needed: Sequence[int], count: int) -> 
 def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint is.")] = FULL_SIZE,
 ) -> None:
-    """Convert, count, and print what each choice of sizes executes."""
+    """Convert, count, and print the executed multiply-adds of each choice of sizes."""
     from rich.console import Console
     from rich.table import Table
 
@@ -240,9 +240,9 @@ def main(
     )  # fmt: skip
     work, clips = Work(Bundle.open(target)), librispeech_like()
     lengths, frames = DEFAULT_LENGTHS["iOS18"], DEFAULT_FRAMES["iOS18"]
-    ways: dict[str, tuple[Sequence[int], Sequence[int], int | None]] = {
+    choices: dict[str, tuple[Sequence[int], Sequence[int], int | None]] = {
         "default": (frames, lengths, None),
-        "the plain way, all rows through the head": ((256,), (1024,), 1024),
+        "the unoptimised baseline, all rows through the head": ((256,), (1024,), 1024),
         "four decoder lengths, one of frames": ((256,), (256, 512, 1024, 2048), None),
     }
     decoder_cost = {n: work.decoder(n, executed_pairs(n)) for n in range(LENGTH_STEP, 1025, LENGTH_STEP)}
@@ -250,15 +250,15 @@ def main(
     groups = [group for clip in clips for group in _parts(clip.audio_tokens, 208)]
     for number in range(1, 9):
         best_lengths = best_sizes(decoder_cost, [clip.prompt for clip in clips], number)
-        ways[f"best {number} decoder lengths"] = (frames, best_lengths, None)
+        choices[f"best {number} decoder lengths"] = (frames, best_lengths, None)
     for number in range(1, 6):
-        ways[f"best {number} of frames"] = (best_sizes(encoder_cost, groups, number), lengths, None)
+        choices[f"best {number} of frames"] = (best_sizes(encoder_cost, groups, number), lengths, None)
     results = []
     table = Table("sizes", "audio frames", "decoder lengths", "executed / needed")
-    for way, (some_frames, some_lengths, head_rows) in ways.items():
+    for name, (some_frames, some_lengths, head_rows) in choices.items():
         ratio = work.overhead(clips, some_frames, some_lengths, head_rows)
-        table.add_row(way, ",".join(map(str, some_frames)), ",".join(map(str, some_lengths)), f"{ratio:.3f}")
-        results.append({"sizes": way, "frames": some_frames, "lengths": some_lengths, "executed_over_needed": ratio})
+        table.add_row(name, ",".join(map(str, some_frames)), ",".join(map(str, some_lengths)), f"{ratio:.3f}")
+        results.append({"sizes": name, "frames": some_frames, "lengths": some_lengths, "executed_over_needed": ratio})
     Console(width=120).print(table)
     write_results("work", results)
 

@@ -25,13 +25,13 @@ from demo.speech import SAMPLE_RATE_HZ
 
 HOP_SAMPLES = 160  # 10 ms
 GAP_S = (0.02, 0.5)  # silence between two utterances, before the slack is spread
-PEAK_DB = (-24.0, 0.0)  # of the loudest sample, against full scale
-NOISE_DB = (-80.0, -38.0)  # against full scale
-CLEAN_PROBABILITY = 0.1  # of no noise at all
+PEAK_DB = (-24.0, 0.0)  # of the loudest sample, relative to full scale
+NOISE_DB = (-80.0, -38.0)  # relative to full scale
+CLEAN_PROBABILITY = 0.1  # of no noise
 ECHO_PROBABILITY = 0.3
 ECHOES, ECHO_DELAY_S, ECHO_GAIN = 4, (0.005, 0.09), (0.03, 0.3)
-LOG_UNIFORM_PROBABILITY = 0.5  # of a batch's clip length, else uniform
-STOP_PROBABILITY = 0.04  # of leaving the rest of a clip silent after an utterance
+LOG_UNIFORM_PROBABILITY = 0.5  # that a batch's clip length is drawn log-uniformly, else uniformly
+STOP_PROBABILITY = 0.04  # that the rest of a clip is silent after an utterance
 NOISE_POOL_S = 120
 
 
@@ -44,7 +44,7 @@ class Batch:
         frames: real mel frames of every clip.
         input_ids: (batch, positions) int64, right-padded.
         timestamp_rows, timestamp_bins: (2 * words,) int64 and float32, start and end of each word in turn.
-        byte_rows, byte_bins: (bytes,) the text bytes, and when each is spoken if a word's bytes share its time.
+        byte_rows, byte_bins: (bytes,) the text bytes, and when each is spoken if its word's time is split evenly.
         frame_bins: (embeddings,) the bin of each audio embedding's own time.
         phonemes: (batch, embeddings) int64, the phoneme class at that time.
     """
@@ -76,9 +76,9 @@ class BatchMaker:
         self.noise = _noise_pool(np.random.default_rng(seed))
 
     def batch(self, step: int, shortest_s: float, longest_s: float, batch_s: float) -> Batch:
-        """A batch of `batch_s` seconds of audio in clips of one length between the two.
+        """A batch of `batch_s` seconds of audio, in clips of one length from `shortest_s` to `longest_s`.
 
-        Half of the lengths are drawn uniformly, so that there are long ones, half log-uniformly.
+        Half of the lengths are drawn log-uniformly, the other half uniformly, so that there are long ones too.
         """
         rng = np.random.default_rng((self.seed, step))
         length_s = rng.uniform(shortest_s, longest_s)
@@ -107,23 +107,23 @@ class BatchMaker:
         return self._in_a_room(rng, speech / 32768.0), placed
 
     def _choose(self, rng: np.random.Generator, length: int) -> tuple[list[int], list[int], int]:
-        """Utterances of one voice that fit in `length` samples, the gap before each, and what is left."""
+        """Utterances of one voice that fit in `length` samples, the gap before each, and the samples that remain."""
         while True:
             ids = self.by_voice[int(rng.integers(len(self.by_voice)))]
             chosen: list[int] = []
             gaps: list[int] = []
-            lengths, left = self.durations[ids], length
+            lengths, remaining = self.durations[ids], length
             while True:
                 gap = int(rng.uniform(*GAP_S) * SAMPLE_RATE_HZ) if chosen else 0
-                fitting = int(np.searchsorted(lengths, left - gap, side="right"))
+                fitting = int(np.searchsorted(lengths, remaining - gap, side="right"))
                 if fitting == 0 or (chosen and rng.random() < STOP_PROBABILITY):
                     break
                 pick = int(rng.integers(fitting))
                 chosen.append(int(ids[pick]))
                 gaps.append(gap)
-                left -= gap + int(lengths[pick])
+                remaining -= gap + int(lengths[pick])
             if chosen:
-                return chosen, gaps, left
+                return chosen, gaps, remaining
 
     def _in_a_room(self, rng: np.random.Generator, speech: np.ndarray) -> np.ndarray:
         """(samples,) speech with a random level, sometimes echoes, and white or pink noise."""
@@ -189,13 +189,13 @@ def _with_targets(mel: Tensor, frames: int, corpus: Corpus, clips: list[list[tup
 
 
 def _embedding_times_s(count: int) -> np.ndarray:
-    """(count,) the time in the middle of what each audio embedding sees: every 80 ms, anew in each second."""
+    """(count,) the middle of the time span of each audio embedding: every 80 ms, starting again in each second."""
     index = np.arange(count)
     return index // CHUNK_EMBEDDINGS + index % CHUNK_EMBEDDINGS * SEGMENT_MS / 1000
 
 
 def _flat(marks: list[list[tuple[int, float]]], width: int) -> tuple[Tensor, Tensor]:
     """[(position, time in seconds)] of each clip as rows of the flattened batch, and bins."""
-    rows = [clip * width + position for clip, found in enumerate(marks) for position, _ in found]
-    bins = [time * 1000 / SEGMENT_MS for found in marks for _, time in found]
+    rows = [clip * width + position for clip, clip_marks in enumerate(marks) for position, _ in clip_marks]
+    bins = [time * 1000 / SEGMENT_MS for clip_marks in marks for _, time in clip_marks]
     return torch.tensor(rows), torch.tensor(bins, dtype=torch.float32)

@@ -23,20 +23,20 @@ UNSEEN_PROBABILITY = 0.5
 FREQUENT_WORDS, FREQUENT_PROBABILITY = 2000, 0.5
 SENTENCE_WORDS = (4, 12)
 EDGE_SILENCE_S = (0.05, 0.6)
-PEAK_DB = (-15.0, -1.0)  # of the loudest sample, against full scale
-NOISE_DB = (-80.0, -50.0)  # white, against full scale
+PEAK_DB = (-15.0, -1.0)  # of the loudest sample, relative to full scale
+NOISE_DB = (-80.0, -50.0)  # white noise, relative to full scale
 
 app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one clip is to be.
+    """The properties of a clip to draw.
 
     Attributes:
         words: how many words.
         words_per_minute: nominal speaking rate.
-        commas: probability of a comma, and so a pause, after a word.
+        commas: probability of a comma, and so of a pause, after a word.
         longest_s, shortest_s: limits on the clip's duration.
     """
 
@@ -81,12 +81,12 @@ class Clip:
 class ClipMaker:
     """Draws clips. The same seed gives the same words, voices and times.
 
-    The samples are the same too, but for a few variants, such as `victor`, whose sound espeak-ng does not make
-    quite the same in every process.
+    The samples are the same too, except for a few variants such as `victor`, for which espeak-ng's output varies
+    slightly between processes.
     """
 
     def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng((seed, 1))  # apart from every training stream
+        self.rng = np.random.default_rng((seed, 1))  # independent of the training streams
         self.synthesizer = Synthesizer()
         self.seen, self.unseen = load_words()
 
@@ -118,14 +118,14 @@ class ClipMaker:
 
     def _text(self, recipe: Recipe) -> tuple[list[str], str]:
         """Random words in sentences, with commas."""
-        words, text, left = [], "", 0
+        words, text, remaining = [], "", 0  # words of the sentence
         for index in range(recipe.words):
             word = self._word()
-            if left == 0:
-                left = int(self.rng.integers(*SENTENCE_WORDS))
+            if remaining == 0:
+                remaining = int(self.rng.integers(*SENTENCE_WORDS))
                 word = word.capitalize()
-            left -= 1
-            last = left == 0 or index == recipe.words - 1
+            remaining -= 1
+            last = remaining == 0 or index == recipe.words - 1
             words.append(word)
             text += word + (". " if last else ", " if self.rng.random() < recipe.commas else " ")
         return words, text.strip()
@@ -176,7 +176,7 @@ def main(
     maker, samples = ClipMaker(seed), []
     variants = len({name.split("+")[1] for name in UNSEEN_VOICES})
     for number, recipe in enumerate(TEN):
-        # Walk over the variants, and over the accents with another stride, so that voices do not repeat.
+        # Step through the variants, and through the accents with another stride, so that no voice repeats.
         accents = len(UNSEEN_VOICES) // variants
         voice = UNSEEN_VOICES[number % variants * accents + (3 * number + number // variants) % accents]
         clip = maker.clip(recipe, voice)

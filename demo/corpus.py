@@ -12,14 +12,14 @@ import numpy as np
 from demo.speech import SAMPLE_RATE_HZ, Synthesizer, Utterance, Voice
 from demo.words import TRAINING_VOICES, load_words
 
-PHONEME_CLASSES = 96  # more than English espeak-ng voices use; the last class takes any rest
+PHONEME_CLASSES = 96  # more than the English espeak-ng voices use; further phonemes share the last class
 WORDS_PER_UTTERANCE = (1, 12)
 WORDS_PER_MINUTE = (110, 220)
 PITCH = (25, 75)  # espeak-ng's scale of 0 to 100
 COMMA_PROBABILITY = 0.12
-CAPITAL_PROBABILITY = 0.3  # of the first word of an utterance
+CAPITAL_PROBABILITY = 0.3  # that the first word of an utterance is capitalised
 FREQUENT_WORDS = 2000
-FREQUENT_PROBABILITY = 0.3  # of a word being drawn from the most frequent ones
+FREQUENT_PROBABILITY = 0.3  # that a word is drawn from the `FREQUENT_WORDS` most frequent ones
 MOST_TRIES = 1000
 EDGE_S = 0.005  # kept before the first and after the last word
 
@@ -36,7 +36,7 @@ class Corpus:
         starts_s, ends_s: (words,) their times.
         word_offsets: (utterances + 1,) where each utterance starts in `words`.
         phonemes: (phonemes,) class of each phoneme, 0 for silence.
-        phoneme_starts_s: (phonemes,) when it starts.
+        phoneme_starts_s: (phonemes,) when each starts.
         phoneme_offsets: (utterances + 1,) where each utterance starts in `phonemes`.
     """
 
@@ -72,7 +72,7 @@ def random_sentence(rng: np.random.Generator, words: list[str], count: int) -> t
 def random_utterance(
     rng: np.random.Generator, synthesizer: Synthesizer, words: list[str], voices: tuple[str, ...], count: int
 ) -> tuple[Utterance, Voice]:
-    """Speak `count` random words with a random voice; draws again where espeak-ng joined two words."""
+    """Speak `count` random words with a random voice; draw again if espeak-ng joined two words."""
     for _ in range(MOST_TRIES):
         voice = Voice(
             voices[int(rng.integers(len(voices)))],
@@ -127,16 +127,16 @@ def make_corpus(folder: Path, utterances: int, seed: int) -> None:
         words=np.array([word for word, _, _ in spoken]),
         starts_s=np.array([start for _, start, _ in spoken]),
         ends_s=np.array([end for _, _, end in spoken]),
-        word_offsets=_offsets([words_ for words_, _ in counts]),
+        word_offsets=_offsets([word_count for word_count, _ in counts]),
         phonemes=np.array([kind for kind, _ in phonemes]),
         phoneme_starts_s=np.array([time for _, time in phonemes]),
-        phoneme_offsets=_offsets([phonemes_ for _, phonemes_ in counts]),
+        phoneme_offsets=_offsets([phoneme_count for _, phoneme_count in counts]),
     )
     (folder / "audio.part").rename(folder / "audio.i16")
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Read a corpus folder; the audio is mapped, not read."""
+    """Open a corpus folder; the audio is mapped into memory, not read."""
     with np.load(folder / "index.npz") as index:
         arrays = {name: index[name] for name in index.files}
     return Corpus(audio=np.memmap(folder / "audio.i16", np.int16, mode="r"), **arrays)

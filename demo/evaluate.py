@@ -1,6 +1,6 @@
-"""How well the demo aligner does: `python -m demo.evaluate` on the ten clips, `--fresh 200` on new ones as well.
+"""The demo aligner's error: `python -m demo.evaluate` on the ten clips, with `--fresh 200` also on new ones.
 
-The model is the saved one, read by `transformers` alone and run in float32 on one clip at a time.
+The saved model is loaded by `transformers` and run in float32 on one clip at a time.
 """
 
 import json
@@ -42,12 +42,12 @@ class Scored:
 
     @property
     def errors_ms(self) -> np.ndarray:
-        """(2 * words,) how far each boundary is off."""
+        """(2 * words,) absolute error of each boundary."""
         return np.abs(self.predicted_ms - self.true_ms)
 
     @property
     def errors_in_bins(self) -> np.ndarray:
-        """(2 * words,) how many 80 ms steps lie between the prediction and the step nearest to the truth."""
+        """(2 * words,) error in 80 ms steps, from the step nearest to the true time."""
         return np.abs(np.round(self.predicted_ms / SEGMENT_MS) - np.round(self.true_ms / SEGMENT_MS))
 
 
@@ -73,8 +73,8 @@ def score_ten(aligner: Aligner, folder: Path = DEMO / "clips") -> list[Scored]:
     scored = []
     for sample in json.loads((folder / "manifest.json").read_text())["samples"]:
         audio, _ = soundfile.read(folder / sample["audio"], dtype="float32")
-        truth = [time for word in sample["alignments"] for time in (word["start_time_ms"], word["end_time_ms"])]
-        scored.append(Scored(sample["audio"], aligner.align(audio, sample["transcript"]), np.array(truth)))
+        true_times_ms = [time for word in sample["alignments"] for time in (word["start_time_ms"], word["end_time_ms"])]
+        scored.append(Scored(sample["audio"], aligner.align(audio, sample["transcript"]), np.array(true_times_ms)))
     return scored
 
 
@@ -94,7 +94,7 @@ def figures(scored: list[Scored]) -> dict[str, float]:
     """The figures of a set of clips, over all boundaries; a word has two.
 
     `aas_ms` is the mean absolute error against the true times. A boundary is bin-exact where the prediction is
-    the 80 ms step nearest to the truth, and within one bin where it is at most one step from that.
+    the 80 ms step nearest to the true time, and within one bin where it is at most one step from that.
     """
     errors = np.concatenate([clip.errors_ms for clip in scored])
     steps = np.concatenate([clip.errors_in_bins for clip in scored])
@@ -114,10 +114,10 @@ def figures(scored: list[Scored]) -> dict[str, float]:
 
 def by_position(scored: list[Scored]) -> list[tuple[float, int, float, float]]:
     """(from second, boundaries, mean error in ms, percent within one bin) for each stretch of 3 s."""
-    truth = np.concatenate([clip.true_ms for clip in scored])
+    true_ms = np.concatenate([clip.true_ms for clip in scored])
     errors = np.concatenate([clip.errors_ms for clip in scored])
     steps = np.concatenate([clip.errors_in_bins for clip in scored])
-    stretch = (truth / 1000 // POSITION_STEP_S).astype(int)
+    stretch = (true_ms / 1000 // POSITION_STEP_S).astype(int)
     return [
         (
             index * POSITION_STEP_S,

@@ -11,7 +11,7 @@ from demo.network import CHUNK_FRAMES
 
 N_FFT = 400  # 25 ms
 HOP_SAMPLES = 160  # 10 ms
-DYNAMIC_RANGE = 8.0  # decades kept below the loudest bin
+DYNAMIC_RANGE = 8.0  # in decades, below the loudest bin
 
 
 @cache

@@ -1,8 +1,8 @@
 """The demo model: its dimensions, its folder, and a batched forward pass for training.
 
-`transformers` runs the audio attention window by window in a Python loop, packed. In training all clips of a
-batch have the same length, so the same sums are done here on dense (batch, windows, frames) tensors. Both give
-the same numbers (tests/test_demo_model.py compares them).
+`transformers` packs the clips and computes the audio attention window by window in a Python loop. In training all clips
+of a batch have the same length, so the same function is computed here on dense (batch, windows, frames) tensors
+(tests/demo/test_demo_model.py compares both).
 """
 
 import shutil
@@ -28,8 +28,8 @@ TIMESTAMP_CLASSES = 5000
 CHUNK_FRAMES = 100  # mel frames of 10 ms that the convolutions see at once
 CHUNK_EMBEDDINGS = 13  # audio embeddings a chunk gives
 WINDOW_EMBEDDINGS = 104  # audio embeddings that attend to each other: 8 chunks, 8 s
-LONGEST_CLIP_S = 30.0  # trained on; the config says so, for those who cut longer recordings
-FUSED_ATTENTION_FROM = 600  # positions; below, plain matrix products are faster on a CPU
+LONGEST_CLIP_S = 30.0  # in training; it is in the config, because longer recordings must be cut
+FUSED_ATTENTION_FROM = 600  # positions; below it, separate matrix products are faster on a CPU
 
 PAD, AUDIO_START, AUDIO_END, AUDIO_PAD, TIMESTAMP = range(256, 261)
 SPECIAL_TOKENS = ("<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>", "<timestamp>")
@@ -37,7 +37,7 @@ SPECIAL_TOKENS = ("<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The sizes that are smaller than in the 0.6B checkpoint; the rest is as there."""
+    """The sizes that are smaller than in the 0.6B checkpoint; all others are the same."""
 
     d_model: int = 128
     encoder_layers: int = 3
@@ -92,7 +92,7 @@ def make_config(sizes: Dimensions) -> Qwen3ASRConfig:
 
 
 def make_processor() -> Qwen3ASRProcessor:
-    """The processor with a byte-level tokenizer without merges: one token a UTF-8 byte."""
+    """The processor, with a byte-level tokenizer without merges: one token per UTF-8 byte."""
     vocabulary = {symbol: byte for byte, symbol in enumerate(_byte_symbols())}
     vocabulary |= {token: 256 + index for index, token in enumerate(SPECIAL_TOKENS)}
     tokenizer = Qwen2Tokenizer(
@@ -123,7 +123,7 @@ def _byte_symbols() -> list[str]:
 
 
 def save_model(model: Qwen3ASRForTokenClassification, folder: Path) -> None:
-    """Write model (bf16) and processor as one folder, whole: beside its place first, then renamed."""
+    """Write model (bf16) and processor to `folder`; an interrupted write never leaves an incomplete folder there."""
     part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -171,7 +171,7 @@ def encode_audio(model: Qwen3ASRForTokenClassification, mel: Tensor, frames: int
 
 
 def _window_attention(attention: Any, hidden: Tensor) -> Tensor:
-    """Self-attention within windows of 104 embeddings: the whole windows at once, then the rest.
+    """Self-attention within windows of 104 embeddings: all whole windows at once, then the last part.
 
     Inputs:  hidden (batch, embeddings, d_model)
     Outputs: (batch, embeddings, d_model)

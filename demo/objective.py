@@ -1,8 +1,8 @@
 """The training losses: the timestamps, and three denser ones that make the small model learn.
 
-A trial with the timestamp positions alone stalled. So the same head also says of each audio embedding
-when it is, and of each text byte when it is spoken, and a linear layer names the phoneme at each audio embedding.
-That layer is dropped afterwards; the rest of the model is the plain `Qwen3ASRForTokenClassification`.
+Training stalled with the timestamp positions alone. So the same head also predicts the time of each audio embedding
+and of each text byte, and a linear layer predicts the phoneme at each audio embedding. That layer is dropped after
+training; the rest of the model is an ordinary `Qwen3ASRForTokenClassification`.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ def losses(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum for one batch, and its parts by name.
 
-    With `all_classes` the timestamps compete with all 5000 classes, else with those a clip of this length can
-    have. The first is needed only now and then: it keeps the classes down that never occur.
+    With `all_classes` the timestamps compete with all 5000 classes, otherwise only with the classes that a clip of this
+    length can have. The former is needed only now and then, to keep the scores of unused classes low.
     """
     audio = encode_audio(model, batch.mel, batch.frames)  # (B, A, d)
     embedded = model.model.language_model.embed_tokens(batch.input_ids)

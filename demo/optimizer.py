@@ -9,14 +9,14 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients, https://kelle
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update of a matrix is made orthogonal (Jordan et al., 2024)."""
+    """Momentum with orthogonalised updates of the matrices (Jordan et al., 2024)."""
 
     def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update each matrix from its gradient; matrices of one shape are done together."""
+        """Update each matrix from its gradient; matrices of the same shape are processed together."""
         for group in self.param_groups:
             shapes: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
             for param in group["params"]:
@@ -29,17 +29,17 @@ class Muon(torch.optim.Optimizer):
                 update = param.grad.lerp(buffer, group["momentum"])
                 wide = update if update.shape[0] <= update.shape[1] else update.T
                 shapes.setdefault(tuple(wide.shape), []).append((param, wide))
-            for found in shapes.values():
-                updates = orthogonal(torch.stack([wide for _, wide in found]))
-                for (param, wide), update in zip(found, updates, strict=True):
+            for same_shape in shapes.values():
+                updates = orthogonal(torch.stack([wide for _, wide in same_shape]))
+                for (param, wide), update in zip(same_shape, updates, strict=True):
                     scale = max(1.0, param.shape[0] / param.shape[1]) ** 0.5
                     param.mul_(1 - group["lr"] * group["weight_decay"])
-                    turned = update if wide.shape == param.shape else update.T
-                    param.add_(turned, alpha=-group["lr"] * scale)
+                    oriented = update if wide.shape == param.shape else update.T
+                    param.add_(oriented, alpha=-group["lr"] * scale)
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest orthogonal matrices of (count, rows <= columns), by a Newton-Schulz iteration."""
+    """Approximately the nearest orthogonal matrices of (count, rows <= columns), by a Newton-Schulz iteration."""
     a, b, c = NEWTON_SCHULZ
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
@@ -59,7 +59,7 @@ def split_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 
 class Average:
-    """An exponential moving average of a model's weights, quick at first."""
+    """An exponential moving average of a model's weights, with a faster decay in the first steps."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay

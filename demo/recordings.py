@@ -9,14 +9,22 @@ from demo.speech import SAMPLE_RATE_HZ
 from demo.words import UNSEEN_VOICES
 
 SPEAKER_S = 180.0  # how long one voice speaks
-WORDS, WORDS_PER_MINUTE, COMMAS = (3, 26), (130, 200), 0.15  # of one clip; a voice keeps its speed
-MEAN_PAUSE_S, LONGEST_PAUSE_S = 0.6, 4.0  # between two clips, beside the silence at their edges
-NOISE_SAMPLES = 700  # at the end of a clip, where there is only its noise
+WORDS, WORDS_PER_MINUTE, COMMAS = (3, 26), (130, 200), 0.15  # of one clip; the speed is drawn once per voice
+MEAN_PAUSE_S, LONGEST_PAUSE_S = 0.6, 4.0  # between two clips, in addition to the silence at their edges
+NOISE_SAMPLES = 700  # at the end of a clip, where there is nothing but noise
 
 
 @dataclass(frozen=True)
 class Recording:
-    """(samples,) float32 at 16 kHz, its text, the true start and end of each word, (words, 2), in ms, and its clips."""
+    """A long recording with its true word times.
+
+    Attributes:
+        audio: (samples,) float32 at 16 kHz.
+        transcript: its text.
+        words: the spoken words, in order.
+        times_ms: (words, 2), the true start and end of each word.
+        clips: the clips that it was joined from.
+    """
 
     audio: np.ndarray
     transcript: str
@@ -26,7 +34,7 @@ class Recording:
 
 
 def join(clips: list[Clip], pauses_s: list[float], rng: np.random.Generator) -> Recording:
-    """Clips one after another; the pause after each goes on with its noise."""
+    """Join clips; the pause after each clip continues with noise of the clip's level."""
     parts: list[np.ndarray] = []
     times_ms: list[np.ndarray] = []
     samples = 0

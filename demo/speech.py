@@ -1,7 +1,7 @@
-"""Synthetic speech whose word and phoneme times are known to the sample: espeak-ng, driven through ctypes.
+"""Synthetic speech whose word and phoneme times are exact to the sample: espeak-ng, called through ctypes.
 
-The library and its data come from the registry as `espeakng-loader`; no system package is needed. While it
-synthesises, espeak-ng reports events that carry sample positions: the start of each word and of each phoneme.
+The library and its data come from the Python package `espeakng-loader`; no system package is needed. During synthesis,
+espeak-ng reports events with sample positions: the start of each word and of each phoneme.
 A word ends where the next silence phoneme or the next word starts.
 """
 

@@ -1,7 +1,7 @@
 """Train the demo aligner: `python -m demo.train` makes the data, trains, and writes `demo/model`.
 
-Everything in between lives in a work folder: the corpus, the log and a checkpoint that the same command goes
-on from. A run that ended can be made longer by a larger `--steps`, for as long as its decay had not begun.
+A work folder holds the corpus, the log and a checkpoint from which the same command resumes. A run can be extended with
+a larger `--steps`, as long as the decay of its learning rate has not begun.
 """
 
 import json
@@ -31,7 +31,7 @@ LONGEST_S = ((0, 3.0), (800, 4.0), (1600, 9.0), (2400, LONGEST_CLIP_S))  # (step
 WARMUP_STEPS = 100
 MATRIX_LR, OTHER_LR = 0.02, 3e-3
 CLIP_NORM = 1.0
-PARTS = 4  # of a batch
+PARTS = 4  # into which a batch is split
 ALL_CLASSES_EVERY = 8  # steps
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 250, 25  # steps
@@ -41,7 +41,7 @@ app = typer.Typer(add_completion=False)
 
 @dataclass
 class State:
-    """All that a checkpoint holds."""
+    """Everything that a checkpoint contains."""
 
     model: Qwen3ASRForTokenClassification
     phoneme_layer: nn.Linear
@@ -50,7 +50,7 @@ class State:
     step: int = 0
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, whole."""
+        """Write a checkpoint; an interrupted write leaves the old one."""
         part = path.with_suffix(".part")
         torch.save(
             {
@@ -104,8 +104,11 @@ def learning_rate_factor(step: int, steps: int, decay_steps: int) -> float:
 
 
 class Trainer:
-    """Runs steps. The parts of a step run side by side, one thread each, which uses CPU cores better than
-    two threads inside each small operation, and keeps going where another program takes one of the cores."""
+    """Runs training steps. The parts of a step run in parallel, one thread each.
+
+    This uses CPU cores better than two threads inside each small operation, and it is less affected when another
+    program takes one of the cores.
+    """
 
     def __init__(self, state: State, maker: BatchMaker, batch_s: float, device: torch.device) -> None:
         self.state, self.maker, self.device = state, maker, device
@@ -116,7 +119,7 @@ class Trainer:
         self.pool = ThreadPoolExecutor(workers)
 
     def step(self, factor: float) -> dict[str, float]:
-        """One step with the learning rates times `factor`; gives the losses by name."""
+        """One step with the learning rates times `factor`; returns the losses by name."""
         state = self.state
         results = list(self.pool.map(self._part, range(PARTS)))
         for index, param in enumerate(self.params):

@@ -1,11 +1,11 @@
-"""The words and voices of the demo data, and the fixed split that keeps some of both out of training."""
+"""The words and voices of the demo data, and a fixed split that excludes some of both from training."""
 
 import hashlib
 import re
 
 LANGUAGE = "English"
 WORD_COUNT = 30_000
-UNSEEN_PERCENT = 20  # of the word list, kept out of training
+UNSEEN_PERCENT = 20  # of the word list, excluded from training
 _SPELLING = re.compile(r"[a-z]+('[a-z]+)?")
 _VOWEL = re.compile(r"[aeiouy]")
 
@@ -19,7 +19,7 @@ ACCENTS = (
     "en-029",
     "en-us-nyc",
 )
-# espeak-ng's voice variants. The second list speaks in the held-out clips only.
+# espeak-ng's voice variants. UNSEEN_VARIANTS are used only in the held-out clips.
 TRAINING_VARIANTS = (
     *("m1", "m2", "m3", "m4", "m5", "m6", "m8", "f1", "f2", "f3", "f5"),
     *(
@@ -57,7 +57,7 @@ UNSEEN_VOICES = tuple(f"{accent}+{variant}" for variant in UNSEEN_VARIANTS for a
 
 
 def is_unseen(word: str) -> bool:
-    """Whether `word` is kept out of training: a fixed pseudo-random fifth of all words, by its SHA-1."""
+    """Whether `word` is excluded from training: a fixed pseudo-random fifth of all words, by its SHA-1."""
     return int(hashlib.sha1(word.lower().encode()).hexdigest(), 16) % 100 < UNSEEN_PERCENT
 
 

@@ -12,10 +12,10 @@ CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint's weights, as `from_pretrained` chooses them; other files may lie beside them.
+    """The weight files of a checkpoint: those that `from_pretrained` loads. Other files in the folder are ignored.
 
     Raises:
-        UserError: the index is not valid.
+        UserError: the index `model.safetensors.index.json` is not valid.
     """
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file() or not index.is_file():
@@ -27,10 +27,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def raw_config(folder: Path) -> Any:
-    """The content of a checkpoint's `config.json`, whatever it is.
+    """The parsed `config.json` of a checkpoint, without a check of its content.
 
     Raises:
-        UserError: it is not JSON.
+        UserError: the file is not JSON.
     """
     path = folder / "config.json"
     try:

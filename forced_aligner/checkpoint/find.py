@@ -1,4 +1,4 @@
-"""Where a checkpoint is: a hub id, a local folder or `demo`."""
+"""Finds a checkpoint by its hub id, its local folder or the name `demo`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID
 from forced_aligner.base.paths import DEMO_FOLDER
 from forced_aligner.checkpoint.files import CHECKPOINT_FILES, weight_files
 
-HUB_TIMEOUT_S = 6.0
+HUB_TIMEOUT_S = 6.0  # after which the hub counts as unreachable
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Checkpoint:
     """A checkpoint on disk.
 
     Attributes:
-        model_id: hub id, `demo`, or `./` and the name of a local folder, whose path is nobody's business.
+        model_id: hub id, `demo`, or `./` and the name of a local folder; its full path stays private.
         folder: where it is.
-        is_fallback: nobody named it; the full one could not be had.
+        is_fallback: it is the demo, because no checkpoint was named and the full one is not available.
     """
 
     model_id: str
@@ -42,31 +42,31 @@ class Checkpoint:
 def find_checkpoint(model_id: str | None) -> Checkpoint:
     """Find the checkpoint `model_id`: `demo`, a local folder, or a hub id.
 
-    A named checkpoint never falls back. Without a name: the full model where the hub cache has it or the hub
-    answers within `HUB_TIMEOUT_S`, else the bundled demo.
+    A named checkpoint never falls back to another. Without a name, it is the full model if the hub cache has it or
+    the hub answers within `HUB_TIMEOUT_S`, else the bundled demo.
 
     Raises:
-        UserError: the named checkpoint cannot be had or is incomplete.
+        UserError: the checkpoint is not found, cannot be downloaded or is incomplete.
     """
     if model_id == DEMO_MODEL_ID:
-        return _complete(Checkpoint(DEMO_MODEL_ID, DEMO_FOLDER / "model"))
+        return _require_complete(Checkpoint(DEMO_MODEL_ID, DEMO_FOLDER / "model"))
     if model_id is None:
         folder = _cached(FULL_MODEL_ID)
         if folder is None and _hub_answers(FULL_MODEL_ID):
             folder = _download(FULL_MODEL_ID)
         if folder is None:
-            return _complete(Checkpoint(DEMO_MODEL_ID, DEMO_FOLDER / "model", is_fallback=True))
-        return _complete(Checkpoint(FULL_MODEL_ID, folder))
+            return _require_complete(Checkpoint(DEMO_MODEL_ID, DEMO_FOLDER / "model", is_fallback=True))
+        return _require_complete(Checkpoint(FULL_MODEL_ID, folder))
     if Path(model_id).is_dir():
         folder = Path(model_id)
-        return _complete(Checkpoint(f"./{folder.resolve().name}", folder))
+        return _require_complete(Checkpoint(f"./{folder.resolve().name}", folder))
     if Path(model_id).is_absolute() or model_id.count("/") != 1 or model_id.startswith("."):
         raise UserError(f"no checkpoint {model_id!r}: expected a folder, a hub id such as {FULL_MODEL_ID}, or 'demo'")
-    return _complete(Checkpoint(model_id, _cached(model_id) or _download(model_id)))
+    return _require_complete(Checkpoint(model_id, _cached(model_id) or _download(model_id)))
 
 
 def announce_fallback(checkpoint: Checkpoint) -> None:
-    """Say plainly, on stderr, that the demo stands in; the shells call it first and last."""
+    """Say on stderr that the demo replaces the full model; the shells call this first and last."""
     if checkpoint.is_fallback:
         log(
             f"NOTE: this is the bundled demo aligner: {FULL_MODEL_ID} is not in the hub cache and the hub does "
@@ -74,7 +74,8 @@ def announce_fallback(checkpoint: Checkpoint) -> None:
         )
 
 
-def _complete(checkpoint: Checkpoint) -> Checkpoint:
+def _require_complete(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint, or an error that names the missing files."""
     folder = checkpoint.folder
     missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not path.is_file()]
     if missing:
@@ -83,7 +84,7 @@ def _complete(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _cached(model_id: str) -> Path | None:
-    """The snapshot of `model_id` in the local hub cache, if its weights are there."""
+    """The snapshot of `model_id` in the local hub cache, or None if it is missing or incomplete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -99,13 +100,13 @@ def _cached(model_id: str) -> Path | None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether a snapshot has its config, a tokenizer and every file of its weights: a download may have stopped."""
+    """Whether a snapshot has config, tokenizer and every weight file; an interrupted download does not."""
     files = [folder / "config.json", folder / "tokenizer_config.json", *weight_files(folder)]
     return all(path.is_file() for path in files)
 
 
 def _hub_answers(model_id: str) -> bool:
-    """Ask the hub for `model_id`; the thread bounds name look-up too, which no HTTP time-out covers."""
+    """Whether the hub knows `model_id`. The thread also limits the DNS look-up, which no HTTP time-out covers."""
     from huggingface_hub import HfApi
 
     answers: list[bool] = []
@@ -114,7 +115,7 @@ def _hub_answers(model_id: str) -> bool:
         try:
             HfApi().model_info(model_id, timeout=HUB_TIMEOUT_S)
             answers.append(True)
-        except Exception:  # whatever keeps the hub from answering, the answer is no
+        except Exception:  # any failure means that the hub does not answer
             answers.append(False)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -124,6 +125,7 @@ def _hub_answers(model_id: str) -> bool:
 
 
 def _download(model_id: str) -> Path:
+    """The snapshot of `model_id`, downloaded into the hub cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 

@@ -1,4 +1,4 @@
-"""The two layouts of a checkpoint, native and legacy: config and names of the weights."""
+"""The two layouts of a checkpoint, native and legacy: they differ in the config and in the names of the weights."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
 
 
 def is_legacy(raw_config: dict[str, Any]) -> bool:
-    """Whether a config is of the qwen-asr package: nested under `thinker_config`."""
+    """Whether a config has the layout of the qwen-asr package, nested under `thinker_config`."""
     return "thinker_config" in raw_config
 
 

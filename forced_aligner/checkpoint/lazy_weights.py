@@ -1,7 +1,7 @@
-"""A model whose parameters stay in the checkpoint's files until they are asked for.
+"""A model whose parameters stay in the checkpoint's files until they are read.
 
-A conversion needs every weight once. Loaded as a whole in float32, those of the 0.6B model take 3.7 GB; here the
-largest one alone is in memory at a time.
+A conversion needs every weight once. All weights of the 0.6B model in float32 take 3.7 GB; here only the parameters
+that are being read are in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,16 +25,28 @@ if TYPE_CHECKING:
     from transformers import Qwen3ASRForTokenClassification
 
 
+class ParameterLocation(NamedTuple):
+    """Where a parameter is stored: its file, its key there, and its shape."""
+
+    path: Path
+    key: str
+    shape: tuple[int, ...]
+
+
 class LazyModel:
-    """`module` is the model in float32 with its parameters on the meta device; its buffers are real."""
+    """A model whose weights are read from the checkpoint when they are needed.
+
+    Attributes:
+        module: the model in float32; its parameters are on the meta device, its buffers hold their values.
+    """
 
     module: Qwen3ASRForTokenClassification
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Build the model without weights, and find each of its parameters in the files.
+        """Build the model without weights, and locate each of its parameters in the files.
 
         Raises:
-            UserError: a file cannot be read, or a parameter is missing or of another shape than the config says.
+            UserError: a file cannot be read, a parameter is missing, or its shape differs from the config's.
         """
         from transformers import Qwen3ASRForTokenClassification
         from transformers.initialization import no_init_weights
@@ -46,34 +58,34 @@ class LazyModel:
             for name, parameter in module.named_parameters(recurse=False):
                 module._parameters[name] = nn.Parameter(torch.empty_like(parameter, device="meta"))
         self._names = {id(parameter): name for name, parameter in self.module.named_parameters()}
-        self._places = _locations(checkpoint)
+        self._locations = _locate_parameters(checkpoint)
         for name, parameter in self.module.named_parameters():
             self._check(name, parameter)
 
     def _check(self, name: str, parameter: nn.Parameter) -> None:
-        if name not in self._places:
+        if name not in self._locations:
             raise UserError(f"the weights in {self._folder} do not fit their config: {name} is missing")
-        found = self._places[name][2]
-        if found != tuple(parameter.shape):
-            wanted = list(parameter.shape)
+        shape, expected_shape = self._locations[name].shape, tuple(parameter.shape)
+        if shape != expected_shape:
             raise UserError(
-                f"the weights in {self._folder} do not fit their config: {name} is {list(found)}, not {wanted}"
+                f"the weights in {self._folder} do not fit their config: "
+                f"{name} is {list(shape)}, not {list(expected_shape)}"
             )
 
     def read(self, parameter: nn.Parameter) -> Tensor:
-        """The values of a parameter of `module`, in float32. The file is mapped for this read alone."""
-        path, key, _ = self._places[self._names[id(parameter)]]
-        with safe_open(path, "pt") as file:
-            tensor: Tensor = file.get_tensor(key)
+        """The values of a parameter of `module`, in float32. The file is mapped into memory for this read only."""
+        location = self._locations[self._names[id(parameter)]]
+        with safe_open(location.path, "pt") as file:
+            tensor: Tensor = file.get_tensor(location.key)
             return tensor.to(torch.float32, copy=True)
 
     def parameters(self, module: nn.Module) -> Mapping[str, Tensor]:
-        """The parameters of a part of `module` by name, each read when it is asked for."""
+        """The parameters of `module`, a submodule of the model, by name; each is read when it is looked up."""
         return _LazyParameters(self, dict(module.named_parameters()))
 
     @contextmanager
     def loaded(self, module: nn.Module) -> Iterator[None]:
-        """Within the block, the parameters of a part of `module` are real."""
+        """Within the block, the parameters of `module`, a submodule of the model, are in memory."""
         owners = [
             (owner, name, parameter)
             for owner in module.modules()
@@ -89,6 +101,8 @@ class LazyModel:
 
 
 class _LazyParameters(Mapping[str, Tensor]):
+    """Parameters by name; each look-up reads the file again."""
+
     def __init__(self, model: LazyModel, parameters: dict[str, nn.Parameter]) -> None:
         self._model = model
         self._parameters = parameters
@@ -103,18 +117,18 @@ class _LazyParameters(Mapping[str, Tensor]):
         return len(self._parameters)
 
 
-def _locations(checkpoint: Checkpoint) -> dict[str, tuple[Path, str, tuple[int, ...]]]:
-    """Where each parameter lies, by its native name: file, key, shape."""
+def _locate_parameters(checkpoint: Checkpoint) -> dict[str, ParameterLocation]:
+    """The location of each parameter, by its native name."""
     renamings = LEGACY_KEYS if is_legacy(raw_config(checkpoint.folder)) else {}
-    found = {}
+    locations = {}
     for path in weight_files(checkpoint.folder):
         try:
             with safe_open(path, "pt") as file:
-                for key in file.keys():  # noqa: SIM118 - it is no dict
+                for key in file.keys():  # noqa: SIM118 - not a dict
                     name = key
                     for pattern, native in renamings.items():
                         name = re.sub(pattern, native, name)
-                    found[name] = (path, key, tuple(file.get_slice(key).get_shape()))
+                    locations[name] = ParameterLocation(path, key, tuple(file.get_slice(key).get_shape()))
         except (SafetensorError, OSError) as error:
             raise UserError(f"cannot load the weights in {checkpoint.folder}: {error}") from None
-    return found
+    return locations

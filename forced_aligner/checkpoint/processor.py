@@ -27,7 +27,7 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
     """Load the processor of a checkpoint in either layout, or of a converted folder.
 
     Raises:
-        UserError: its files are missing or broken.
+        UserError: its files are missing or damaged.
     """
     from transformers import AutoProcessor, Qwen2Tokenizer, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 

@@ -17,10 +17,10 @@ from forced_aligner.checkpoint.layouts import LEGACY_KEYS, is_legacy, load_confi
 
 
 def load_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Qwen3ASRForTokenClassification:
-    """Load the weights once, as `dtype` (default float32, which the reference and the conversion compute in).
+    """Load the model with its weights as `dtype`; the default is float32, as in the reference and the conversion.
 
     Raises:
-        UserError: weights are missing, or of another shape than the config says.
+        UserError: the weights cannot be read, are missing, or differ in shape from the config.
     """
     import torch
     from safetensors import SafetensorError

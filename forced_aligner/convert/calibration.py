@@ -1,7 +1,7 @@
 """Calibration: which ops of an FP16 package come near FP16's limit.
 
-A `Watch` observes the ops of the packages themselves, executed in PyTorch without rounding to FP16: each op is seen
-with the value that it would make if FP16 had no limits, whatever the ops before it would have lost.
+A `Watch` observes the ops of the saved packages as PyTorch executes them, without rounding to FP16. So each op is
+measured with its unrounded value, even if FP16 would have overflowed in an op before it.
 """
 
 from __future__ import annotations
@@ -20,29 +20,34 @@ from forced_aligner.package.metadata import BundleMetadata, Calibration, KeptOp
 from forced_aligner.runtime.mil.plan import Step, Variable
 from forced_aligner.runtime.mil.program import Program
 
-# Other speech than the clips may be louder: two bits of headroom, which costs nothing but the ops that need it.
+# Headroom of two bits, because other speech may be louder than the clips. It costs only the ops that need it.
 MARGIN = 4.0
 LIMIT = FP16_MAX / MARGIN
 Reason = Literal["writes", "reads", "squares"]
-# Casts follow their readers, and weights the ops that they are for.
+# A cast follows the op that reads it, and a weight the op that uses it.
 NOT_MEASURED = ("cast", "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense")
-_INSTANCE = re.compile(r"(first|last|whole|layer_\d+)_(.*)")
-_CAST_SUFFIX = re.compile(r"(_cast_(fp16|u?int16))+$")  # what coremltools adds to an op's name as it casts
+_INSTANCE_NAME = re.compile(r"(first|last|whole|layer_\d+)_(.*)")
+_CAST_SUFFIX = re.compile(r"(_cast_(fp16|u?int16))+$")  # which coremltools appends to an op's name when it casts
 
 
 class Watch:
-    """The largest magnitudes seen in one component, by (function, name of the value or, for squares, of the op)."""
+    """Records the largest magnitudes in one component; it is an `Observer` of the MIL runtime.
+
+    Attributes:
+        values: by function and name of the value.
+        squares: of what an op squares inside, by function and name of the op.
+    """
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, str], float] = defaultdict(float)
         self.squares: dict[tuple[str, str], float] = defaultdict(float)
 
     def __call__(self, function: str, step: Step, arguments: dict[str, Any], results: list[Any]) -> None:
-        """An `Observer`."""
+        """Take the results of one executed `step`."""
         for (name, dtype), result in zip(step.outputs, results, strict=True):
             if dtype.is_floating_point:
                 self.values[function, name] = max(self.values[function, name], _magnitude(result))
-        if step.kind == "layer_norm":  # one op that squares inside, in a type that only the device knows
+        if step.kind == "layer_norm":  # squares inside the op, in a precision that depends on the device
             variance = arguments["x"].float().var([int(axis) for axis in arguments["axes"]], unbiased=False)
             self.squares[function, step.name] = max(self.squares[function, step.name], _magnitude(variance))
 
@@ -53,36 +58,37 @@ def _magnitude(value: torch.Tensor) -> float:
 
 
 def summarize(bundle: Bundle, key: str, watch: Watch) -> Calibration:
-    """What `watch` saw in one component: the ops to keep in FP32, with those that are kept already.
+    """The calibration of the component `key` from what `watch` recorded; it includes the ops already kept in FP32.
 
     Raises:
-        RuntimeError: an op is in FP16 although it was to be kept in FP32, or a function was not run.
+        RuntimeError: a function was not run, or an op that an earlier calibration keeps in FP32 is in FP16.
     """
     before = bundle.record(key).calibration
     kept = {(op.function, op.piece, op.op): op for op in (before.kept_float32 if before else [])}
+    kept_before = frozenset(kept)
     largest, largest_op, has_wide_state = 0.0, "", before is not None and before.has_wide_state
     program = Program(bundle.package(key))
     for function in program.function_names:
-        if function not in {seen for seen, _ in watch.values}:
+        if function not in {observed for observed, _ in watch.values}:
             raise RuntimeError(f"{key}: no clip ran through {function}: it was not measured")
-        makers: dict[str, str] = {}  # value -> the instance that makes it
+        producers: dict[str, str] = {}  # value -> the instance that computes it
         for step in program.function(function).steps:
-            instance, _ = _split(step.name)
-            read = [name for name in _variables(step) if watch.values[function, name] >= LIMIT]
-            has_wide_state |= any(makers.get(name, instance) != instance for name in read)
-            makers.update((name, instance) for name, _ in step.outputs)
+            instance, _ = _split_name(step.name)
+            wide_inputs = [name for name in _variables(step) if watch.values[function, name] >= LIMIT]
+            has_wide_state |= any(producers.get(name, instance) != instance for name in wide_inputs)
+            producers.update((name, instance) for name, _ in step.outputs)
             if step.kind in NOT_MEASURED or not any(dtype == torch.float16 for _, dtype in step.outputs):
                 continue
             reason, magnitude = _largest(watch, function, step)
             if magnitude < LIMIT:
                 largest, largest_op = max((largest, largest_op), (magnitude, f"{function}: {step.name}"))
                 continue
-            found = _kept_op(function, step, reason, magnitude)
-            name = (function, found.piece, found.op)
-            if before and name in {(one.function, one.piece, one.op) for one in before.kept_float32}:
+            op = _kept_op(function, step, reason, magnitude)
+            name = (function, op.piece, op.op)
+            if name in kept_before:
                 raise RuntimeError(f"{key}: {step.name} is still in FP16, with a magnitude of {magnitude:g}")
             if name not in kept or magnitude > (kept[name].magnitude or math.inf):
-                kept[name] = found
+                kept[name] = op
     return Calibration(
         largest=largest,
         largest_op=largest_op,
@@ -93,12 +99,12 @@ def summarize(bundle: Bundle, key: str, watch: Watch) -> Calibration:
 
 
 def _kept_op(function: str, step: Step, reason: Reason, magnitude: float) -> KeptOp:
-    instance, op = _split(step.name)
+    instance, op = _split_name(step.name)
     return KeptOp(
         function=function,
-        piece=instance.split("_")[0],
+        piece=instance.split("_")[0],  # the template's name
         op=op,
-        value=_split(step.outputs[0][0])[1],
+        value=_split_name(step.outputs[0][0])[1],
         kind=step.kind,
         reason=reason,
         magnitude=magnitude if math.isfinite(magnitude) else None,
@@ -107,7 +113,10 @@ def _kept_op(function: str, step: Step, reason: Reason, magnitude: float) -> Kep
 
 
 def _largest(watch: Watch, function: str, step: Step) -> tuple[Reason, float]:
-    """The largest magnitude that the op has to do with, and how: what it reads would be cast to FP16 for it."""
+    """Whether the op's largest magnitude is in what it writes, reads or squares, and that magnitude.
+
+    What an op reads counts because it would be cast to FP16 for the op.
+    """
     writes = max(watch.values[function, name] for name, _ in step.outputs)
     reads = max((watch.values[function, name] for name in _variables(step)), default=0.0)
     squares = watch.squares[function, step.name]
@@ -117,28 +126,29 @@ def _largest(watch: Watch, function: str, step: Step) -> tuple[Reason, float]:
 
 
 def _variables(step: Step) -> list[str]:
+    """Names of the computed values that a step reads."""
     arguments = [item for value in step.arguments.values() for item in (value if isinstance(value, list) else [value])]
     return [argument.name for argument in arguments if isinstance(argument, Variable)]
 
 
-def _split(name: str) -> tuple[str, str]:
-    """A name of a stitched program -> its instance, and its name in the template before the cast to FP16."""
-    match = _INSTANCE.fullmatch(name)
+def _split_name(name: str) -> tuple[str, str]:
+    """A name in a stitched program -> its instance, and its name in the template before the cast to FP16."""
+    match = _INSTANCE_NAME.fullmatch(name)
     instance, rest = match.groups() if match else ("", name)
     return instance, _CAST_SUFFIX.sub("", rest)
 
 
 def announce(metadata: BundleMetadata) -> None:
-    """Say on stderr what was kept in FP32, and why; one line a component, and one for each op of the pieces."""
+    """Say on stderr which ops were kept in FP32, and why: a line per component, and per op of its first function."""
     for key, record in metadata.components.items():
         if record.calibration is None:
             continue
-        found = record.calibration
-        functions = len(record.functions)
+        result, functions = record.calibration, list(record.functions)
         log(
-            f"calibration: {key}: {len(found.kept_float32)} ops in FP32 (over {functions} functions), the others reach "
-            f"{found.largest:.4g} ({found.largest_op}); limit {found.limit:.0f}, a {MARGIN:g}th of {FP16_MAX:.0f}"
+            f"calibration: {key}: {len(result.kept_float32)} ops in FP32 (over {len(functions)} functions), the others "
+            f"reach {result.largest:.4g} ({result.largest_op}); "
+            f"limit {result.limit:.0f}, a {MARGIN:g}th of {FP16_MAX:.0f}"
         )
-        for op in [op for op in found.kept_float32 if op.function == next(iter(record.functions))]:
+        for op in [op for op in result.kept_float32 if op.function == functions[0]]:
             magnitude = "not finite" if op.magnitude is None else f"{op.magnitude:.4g}"
             log(f"  {op.piece} {op.op} ({op.kind}) {op.reason} {magnitude} at {op.at}")

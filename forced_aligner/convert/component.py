@@ -1,4 +1,4 @@
-"""One component of a checkpoint becomes one package."""
+"""Converts one component of a checkpoint into one package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import coremltools as ct
 
 from forced_aligner.checkpoint.lazy_weights import LazyModel
-from forced_aligner.convert.compression import parse
+from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.description import describe
 from forced_aligner.convert.function import FunctionConverter
 from forced_aligner.convert.options import Options
@@ -31,31 +31,31 @@ def convert_component(
     metadata: BundleMetadata,
     options: Options,
     folder: Path,
-    calibrated: Calibration | None = None,
+    calibration: Calibration | None = None,
 ) -> ComponentRecord:
     """Convert `component` of `model` into its package in `folder`.
 
     Args:
         component: its row of the table.
-        model: has the weights.
-        metadata: of the whole conversion: dimensions and sizes.
+        model: the checkpoint's model.
+        metadata: of the whole conversion; it has the dimensions and sizes.
         options: of the whole conversion.
-        folder: gets the package.
-        calibrated: which ops a calibration keeps in FP32.
+        folder: where the package is written.
+        calibration: of the component; its `kept_float32` ops stay in FP32.
     """
     precision = options.component_precision(component)
     sizes = _function_sizes(component, metadata)
-    preset = parse(options.compress, options.components)[component.key]
+    preset = parse_compress(options.compress, options.components)[component.key]
     wrapper = component.wrapper(model.module).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         store = WeightStore(Path(scratch) / "weights", preset)
         functions = {}
         for name, size in sizes.items():
-            scratch_dir = Path(scratch) / name
-            scratch_dir.mkdir()
-            settings = Settings(precision, options.deployment_target, options.optimize, calibrated, name)
-            instances = FunctionConverter(component, size, model, settings, scratch_dir).instances(wrapper)
+            function_dir = Path(scratch) / name
+            function_dir.mkdir()
+            settings = Settings(precision, options.deployment_target, options.optimize, calibration, name)
+            instances = FunctionConverter(component, size, model, settings, function_dir).convert(wrapper)
             functions[name] = stitch(instances, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)
         describe(spec, component, precision, metadata)
@@ -68,12 +68,12 @@ def convert_component(
         size_bytes=package_size(package),
         sha256=package_digest(package),
         compression=preset,
-        calibration=calibrated,
+        calibration=calibration,
     )
 
 
 def _function_sizes(component: Component, metadata: BundleMetadata) -> dict[str, Sizes]:
-    """The functions of a component by name, with what their shapes resolve to."""
+    """The names of a component's functions, each with its sizes."""
     largest = Sizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
     if metadata.deployment_target != "iOS17" and component.varies == "frames":
         return {f"frames_{frames}": replace(largest, frames=frames) for frames in metadata.audio_frames}
@@ -83,8 +83,11 @@ def _function_sizes(component: Component, metadata: BundleMetadata) -> dict[str,
 
 
 @contextmanager
-def imports_left_alone() -> Iterator[None]:
-    """Within the block, the garbage collector skips what was there before: coremltools calls it for each template."""
+def existing_objects_frozen() -> Iterator[None]:
+    """Within the block, the garbage collector skips the objects that exist before it, such as imported modules.
+
+    coremltools collects after each converted template, and each time the collector would walk all of them.
+    """
     gc.collect()
     gc.freeze()
     try:

@@ -1,4 +1,4 @@
-"""The sizes that are converted when none are asked for; here, since `--help` names them and must stay light."""
+"""The default sizes of a conversion. They have their own module because `--help` shows them and must load fast."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 Target = Literal["iOS17", "iOS18"]
-# By benchmarks/work.py, for LibriSpeech's durations. iOS 17 has no multifunction packages, so one size.
+# Chosen with benchmarks/work.py for LibriSpeech's durations. iOS 17 has no multifunction packages, so it has one size.
 DEFAULT_LENGTHS: dict[Target, tuple[int, ...]] = {
     "iOS17": (1024,),
     "iOS18": (64, 128, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048),
@@ -15,6 +15,6 @@ DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 
 
 
 def help_text(sizes: Mapping[Target, tuple[int, ...]]) -> str:
-    """The defaults, as an option's help ends."""
+    """The end of an option's help text, which shows the default sizes."""
     many, one = (",".join(map(str, sizes[target])) for target in ("iOS18", "iOS17"))
     return f"(default: {many}; iOS17: {one})"

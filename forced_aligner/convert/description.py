@@ -1,4 +1,4 @@
-"""What a package says of itself."""
+"""The description inside a package: author, license, version, and texts for its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forced_aligner.package.provenance import find_provenance, version_string
 
 
 def describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:
-    """Everything a package says of itself."""
+    """Write the description of `component` into its `spec`."""
     texts = {tensor.name: tensor.description for tensor in (*component.inputs, *component.outputs)}
     for function in spec.description.functions or [spec.description]:
         for feature in (*function.input, *function.output):

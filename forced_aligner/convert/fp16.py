@@ -1,4 +1,4 @@
-"""FP16: its largest number, and a pass of the converter that replaces one of coremltools' own."""
+"""FP16: its largest number, and a converter pass that replaces the one of coremltools which casts to FP16."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 from forced_aligner.package.coremltools_internals import FP16ComputePrecision, register_pass
 
 FP16_MAX = 65_504.0
-INFINITE = 1e38  # coremltools takes what is larger for a mask's infinity, which may become FP16's
+INFINITE = 1e38  # coremltools treats a larger constant as a mask's infinity, which may become FP16's infinity
 ADD_FP16_CAST = "forced_aligner::add_fp16_cast"
 
 
 @register_pass(namespace="forced_aligner", name="add_fp16_cast")
 class AddFP16Cast(FP16ComputePrecision):  # type: ignore[misc]  # coremltools has no types
-    """coremltools' cast to FP16, with its look for numbers that overflow done without an index array.
+    """coremltools' cast to FP16, with a check for overflowing constants that needs no index array.
 
-    `numpy.where` makes 8 bytes for each weight and axis: the 0.6B model's token embedding took 6.2 GB and 15 s.
+    coremltools checks with `numpy.where`, which allocates 8 bytes for each weight and axis: the 0.6B model's token
+    embedding took 6.2 GB and 15 s.
     """
 
     @staticmethod
@@ -29,7 +30,7 @@ class AddFP16Cast(FP16ComputePrecision):  # type: ignore[misc]  # coremltools ha
         return any(_overflows(var.op.val.val) for var in inputs if _is_float32_constant(var))
 
     def _check_underflow_to_zero(self, new_var: Any, var: Any) -> None:
-        if np.size(var.val) < 400:  # as in coremltools, which copies the array to count it
+        if np.size(var.val) < 400:  # coremltools has the same limit, but copies the array to count its elements
             super()._check_underflow_to_zero(new_var, var)
 
 

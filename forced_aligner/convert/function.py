@@ -1,6 +1,7 @@
-"""One function of a package: its wrapper is cut into templates, and these are converted.
+"""Converts one function of a package: its wrapper is split into templates, and each template is converted once.
 
-A plain wrapper is one template. A layered one has three, of which the middle one, the layer, is used many times.
+A `Layered` wrapper has three templates: first, layer and last. The layer has one instance for each layer. Any other
+wrapper is a single template, whole.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from torch import nn
 
 from forced_aligner.checkpoint.lazy_weights import LazyModel
-from forced_aligner.convert.template import Instance, Template, distinct_copy
+from forced_aligner.convert.template import Instance, Template, copy_with_random_parameters
 from forced_aligner.convert.tracing import Settings, Signature, trace_and_convert
 from individual_components import Component, Layered, Sizes, TensorSpec
 
-TRACE_SEQUENCE = 8  # tokens that a flexible axis is traced with
+TRACE_SEQUENCE = 8  # length of a flexible axis in the trace, in tokens
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class FunctionConverter:
 
     Attributes:
         component: its row of the table.
-        sizes: what its shapes resolve to.
-        model: has the weights.
-        settings: how it is converted.
-        scratch_dir: an empty folder for the templates.
+        sizes: the sizes of the function.
+        model: the checkpoint's model.
+        settings: how the templates are converted.
+        scratch_dir: an empty folder for the templates' packages.
     """
 
     component: Component
@@ -39,38 +40,40 @@ class FunctionConverter:
     settings: Settings
     scratch_dir: Path
 
-    def instances(self, wrapper: nn.Module) -> list[Instance]:
-        """The instances of templates that, one after another, compute `wrapper`, the component's module."""
+    def convert(self, wrapper: nn.Module) -> list[Instance]:
+        """Convert `wrapper`, the component's module, into instances of templates; run in order, they compute it."""
         whole = Signature(
             [_tensor_type(spec, self.sizes) for spec in self.component.inputs],
             tuple(_example(spec, self.sizes) for spec in self.component.inputs),
             [ct.TensorType(dtype=np.float32) for _ in self.component.outputs],
         )
         if not isinstance(wrapper, Layered):
-            return [Instance("whole", self._template("whole", wrapper, whole))]
-        return self._layered(wrapper, whole)
+            return [Instance("whole", self._convert_template("whole", wrapper, whole))]
+        return self._convert_layered(wrapper, whole)
 
-    def _layered(self, wrapper: Layered, whole: Signature) -> list[Instance]:
+    def _convert_layered(self, wrapper: Layered, whole: Signature) -> list[Instance]:
+        """The instances first, layer_0, layer_1, ..., last; `whole` is the signature of the whole wrapper."""
         with torch.inference_mode(), self.model.loaded(wrapper.first):
             state = tuple(wrapper.first(*whole.examples))
-        inner = np.float16 if self.settings.precision == "float16" else np.float32
-        types = [np.float32 if self.settings.has_wide_state else inner, *(inner for _ in state[1:])]
+        dtype = np.float16 if self.settings.precision == "float16" else np.float32
+        state_types = [np.float32 if self.settings.has_wide_state else dtype, *(dtype for _ in state[1:])]
         state_in = [
-            ct.TensorType(name=f"state_{index}", shape=x.shape, dtype=dtype)
-            for index, (x, dtype) in enumerate(zip(state, types, strict=True))
+            ct.TensorType(name=f"state_{index}", shape=tensor.shape, dtype=state_type)
+            for index, (tensor, state_type) in enumerate(zip(state, state_types, strict=True))
         ]
-        state_out = [ct.TensorType(dtype=dtype) for dtype in types]
-        module, package = distinct_copy(wrapper.layers[0]), self.scratch_dir / "layer.mlpackage"
+        state_out = [ct.TensorType(dtype=state_type) for state_type in state_types]
+        module, package = copy_with_random_parameters(wrapper.layers[0]), self.scratch_dir / "layer.mlpackage"
         trace_and_convert(module, Signature(state_in, state, state_out[:1]), self.settings, "layer", package)
         layer = Template(package, dict(module.named_parameters()))
-        first = self._template("first", wrapper.first, Signature(whole.inputs, whole.examples, state_out))
-        last = self._template("last", wrapper.last, Signature(state_in[:1], state[:1], whole.outputs))
+        first = self._convert_template("first", wrapper.first, Signature(whole.inputs, whole.examples, state_out))
+        last = self._convert_template("last", wrapper.last, Signature(state_in[:1], state[:1], whole.outputs))
         layers = [
-            Instance(f"layer_{index}", layer, self.model.parameters(each)) for index, each in enumerate(wrapper.layers)
+            Instance(f"layer_{index}", layer, self.model.parameters(module))
+            for index, module in enumerate(wrapper.layers)
         ]
         return [Instance("first", first), *layers, Instance("last", last)]
 
-    def _template(self, name: str, module: nn.Module, signature: Signature) -> Template:
+    def _convert_template(self, name: str, module: nn.Module, signature: Signature) -> Template:
         package = self.scratch_dir / f"{name}.mlpackage"
         with self.model.loaded(module):
             trace_and_convert(module, signature, self.settings, name, package)

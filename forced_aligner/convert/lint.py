@@ -1,7 +1,7 @@
-"""A lint of what was saved: every package is read back from its files and checked before its folder is finished.
+"""A lint of saved packages: each is read back from its files and checked before the converted folder is complete.
 
-Each rule stands for a fault that Core ML reports late and far from its cause, or never: numbers that are not finite,
-numbers that FP16 cannot hold, and shapes and types that keep a program off the Neural Engine.
+Each rule covers a fault that Core ML reports late and without its cause, or never: constants that are not finite,
+constants that FP16 cannot hold, and shapes and types that keep a program off the Neural Engine.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from forced_aligner.package.metadata import ComponentRecord, LintReport
 from forced_aligner.package.spec import WEIGHTS_FILE, read_spec, tensor_type
 from forced_aligner.package.weight_file import WeightFile, decode
 
-MAX_RANK = 5  # Core ML's
-ANE_RANK = 4  # what the Neural Engine takes
+MAX_RANK = 5  # Core ML's limit
+ANE_RANK = 4  # the Neural Engine's limit
 ANE_COMPONENTS = ("audio_transformer", "decoder_prefill")
 FLEXIBLE_COMPONENTS = ("embedding", "lm_head")
 FLOATS = (MIL_pb2.FLOAT16, MIL_pb2.FLOAT32)
-NEVER = (MIL_pb2.FLOAT64, MIL_pb2.INT64, MIL_pb2.UINT64)  # no target computes with these
+UNSUPPORTED = (MIL_pb2.FLOAT64, MIL_pb2.INT64, MIL_pb2.UINT64)  # on every target
 IOS18_ONLY = (MIL_pb2.INT4, MIL_pb2.UINT1, MIL_pb2.UINT2, MIL_pb2.UINT3, MIL_pb2.UINT4, MIL_pb2.UINT6)
 IOS17_OPSET = "CoreML7"
-_CHUNK = 1 << 22  # values that are checked at once
+_CHUNK_ELEMENTS = 1 << 22  # of a constant, checked at once
 
 
 def lint_package(folder: Path, key: str, record: ComponentRecord) -> LintReport:
     """Lint one saved package.
 
     Raises:
-        RuntimeError: a fault; it names the package, the op and the rule. It is the conversion's, not the user's.
+        RuntimeError: a fault, with the package, the op and the rule. It is a bug of the conversion, not the user's.
     """
     package = folder / record.package
     lint = _Lint(key, record, WeightFile(package / WEIGHTS_FILE))
@@ -43,7 +43,7 @@ def lint_package(folder: Path, key: str, record: ComponentRecord) -> LintReport:
 
 
 class _Lint:
-    """The rules, and what they count over all functions of one package."""
+    """Applies the rules to all functions of one package, and counts ops and constants."""
 
     def __init__(self, key: str, record: ComponentRecord, weights: WeightFile) -> None:
         self.key = key
@@ -52,30 +52,31 @@ class _Lint:
         self.ops = self.constants = self.float_ops = self.fp16_ops = self.max_rank = 0
         self.largest = 0.0
         self._checked: dict[int, float] = {}  # offset -> largest magnitude
-        # Where calibration keeps ops in FP32, their constants may be as large as FP32's.
-        self._has_kept = record.calibration is not None and bool(record.calibration.kept_float32)
+        # The constants of ops that calibration keeps in FP32 may exceed FP16's range.
+        self._has_kept_float32 = record.calibration is not None and bool(record.calibration.kept_float32)
 
-    def fault(self, op: str, what: str) -> RuntimeError:
-        return RuntimeError(f"{self.record.package} is not sound: op {op} {what}")
+    def fault(self, op: str, fault: str) -> RuntimeError:
+        """The error to raise for a fault of `op`."""
+        return RuntimeError(f"{self.record.package} is not sound: op {op} {fault}")
 
     def function(self, name: str, function: MIL_pb2.Function) -> None:
         """Check one function."""
         block = function.block_specializations[function.opset]
         for value in function.inputs:
-            self._value(f"{name}: input {value.name}", value.type, function.opset)
+            self._check_value(f"{name}: input {value.name}", value.type, function.opset)
         for operation in block.operations:
             label = f"{name}: {operation.outputs[0].name} ({operation.type})"
             for output in operation.outputs:
-                self._value(label, output.type, function.opset)
+                self._check_value(label, output.type, function.opset)
             bound = [binding.value for argument in operation.inputs.values() for binding in argument.arguments]
             for constant in [*(v for k, v in operation.attributes.items() if k != "name"), *bound]:
                 if constant.HasField("type"):
-                    self._constant(label, constant, function.opset)
+                    self._check_constant(label, constant, function.opset)
             self._count(operation)
 
-    def _value(self, label: str, value_type: MIL_pb2.ValueType, opset: str) -> None:
+    def _check_value(self, label: str, value_type: MIL_pb2.ValueType, opset: str) -> None:
         tensor = value_type.tensorType
-        self._type(label, tensor.dataType, opset)
+        self._check_type(label, tensor.dataType, opset)
         limit = ANE_RANK if self.key in ANE_COMPONENTS else MAX_RANK
         if tensor.rank > limit:
             raise self.fault(label, f"makes a tensor of rank {tensor.rank}, more than {limit}")
@@ -84,24 +85,24 @@ class _Lint:
         if not is_static and self.key not in FLEXIBLE_COMPONENTS:
             raise self.fault(label, "has a flexible shape, which keeps it off the Neural Engine")
 
-    def _type(self, label: str, dtype: int, opset: str) -> None:
-        if dtype in NEVER or (dtype in IOS18_ONLY and opset == IOS17_OPSET):
+    def _check_type(self, label: str, dtype: int, opset: str) -> None:
+        if dtype in UNSUPPORTED or (dtype in IOS18_ONLY and opset == IOS17_OPSET):
             raise self.fault(label, f"has the type {MIL_pb2.DataType.Name(dtype).lower()}, which {opset} does not take")
 
-    def _constant(self, label: str, value: MIL_pb2.Value, opset: str) -> None:
-        self._type(label, value.type.tensorType.dataType, opset)
+    def _check_constant(self, label: str, value: MIL_pb2.Value, opset: str) -> None:
+        self._check_type(label, value.type.tensorType.dataType, opset)
         dtype, shape = tensor_type(value.type)
         self.constants += 1
         if dtype not in FLOATS:
             return
-        largest = self._largest(label, value, dtype, shape)
+        largest = self._largest_magnitude(label, value, dtype, shape)
         if not np.isfinite(largest):
             raise self.fault(label, "holds a constant that is not finite")
-        if self.record.precision == "float16" and largest > FP16_MAX and not self._has_kept:
+        if self.record.precision == "float16" and largest > FP16_MAX and not self._has_kept_float32:
             raise self.fault(label, f"holds a constant of magnitude {largest:g}, beyond FP16's {FP16_MAX:.0f}")
         self.largest = max(self.largest, largest)
 
-    def _largest(self, label: str, value: MIL_pb2.Value, dtype: int, shape: tuple[int, ...]) -> float:
+    def _largest_magnitude(self, label: str, value: MIL_pb2.Value, dtype: int, shape: tuple[int, ...]) -> float:
         if value.WhichOneof("value") == "blobFileValue":
             offset = value.blobFileValue.offset
             if offset not in self._checked:
@@ -123,7 +124,7 @@ class _Lint:
             self.fp16_ops += MIL_pb2.FLOAT16 in types
 
     def report(self) -> LintReport:
-        """What was counted."""
+        """The counts over all functions that were checked."""
         return LintReport(
             ops=self.ops,
             constants=self.constants,
@@ -134,9 +135,9 @@ class _Lint:
 
 
 def _magnitude(values: NDArray[Any]) -> float:
-    """The largest magnitude, or inf where a value is not finite; in pieces, so that no weight is copied whole."""
+    """The largest magnitude, or inf if a value is not finite; it works in chunks, so that no weight is copied whole."""
     flat, largest = values.reshape(-1), 0.0
-    for start in range(0, flat.size, _CHUNK):
-        piece = float(np.abs(flat[start : start + _CHUNK].astype(np.float32)).max())
-        largest = max(largest, piece if np.isfinite(piece) else np.inf)
+    for start in range(0, flat.size, _CHUNK_ELEMENTS):
+        chunk_largest = float(np.abs(flat[start : start + _CHUNK_ELEMENTS].astype(np.float32)).max())
+        largest = max(largest, chunk_largest if np.isfinite(chunk_largest) else np.inf)
     return largest

@@ -1,4 +1,4 @@
-"""What `metadata.json` says before the packages are converted."""
+"""The part of `metadata.json` that is known before the packages are converted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
     """The metadata of a conversion of `checkpoint` with `options`, without its packages and processor files.
 
     Raises:
-        UserError: the config cannot be read, or the options do not fit its sizes.
+        UserError: the config cannot be read, or `--audio-frames` is less than one attention window.
     """
     config = load_config(checkpoint)
     dimensions = read_dimensions(config)
@@ -49,7 +49,7 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
 
 
 def read_dimensions(config: Qwen3ASRConfig) -> Dimensions:
-    """The sizes that the packages and the host need."""
+    """The sizes of a checkpoint that the packages and the host need."""
     from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
     audio, text = config.audio_config, config.text_config

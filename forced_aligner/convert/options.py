@@ -1,4 +1,4 @@
-"""What a conversion is asked for."""
+"""The options of a conversion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.convert.compression import parse
+from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
 from forced_aligner.package.metadata import Precision
 from individual_components import COMPONENTS, LENGTH_STEP, Component
@@ -14,7 +14,7 @@ from individual_components import COMPONENTS, LENGTH_STEP, Component
 
 @dataclass(frozen=True)
 class Options:
-    """What `convert-coreml.py` was asked for."""
+    """The options that `convert-coreml.py` was given."""
 
     components: tuple[str, ...]
     decoder_lengths: tuple[int, ...] = DEFAULT_LENGTHS["iOS18"]
@@ -23,8 +23,8 @@ class Options:
     deployment_target: Target = "iOS18"
     ane: bool = True
     optimize: bool = True
-    compress: str = "none"  # see compression.parse
-    calibrate: int = 0  # clips to run; 0: no calibration
+    compress: str = "none"  # see compression.parse_compress
+    calibrate: int = 0  # number of clips to run; 0: no calibration
     force: bool = False
 
     def component_precision(self, component: Component) -> Precision:
@@ -32,10 +32,10 @@ class Options:
         return component.mixed_precision if self.precision == "mixed" else self.precision
 
     def validate(self) -> None:
-        """Check what can be checked without the model.
+        """Check the options, as far as this is possible without the model.
 
         Raises:
-            UserError: an unknown component, or a length or a target that cannot be converted.
+            UserError: a component is unknown, a size is not valid, or two options exclude each other.
         """
         for key in self.components:
             if key not in COMPONENTS:
@@ -52,7 +52,7 @@ class Options:
         for length in self.decoder_lengths:
             if length % LENGTH_STEP:
                 raise UserError(f"decoder length {length} is not a multiple of {LENGTH_STEP}")
-        compressed = any(preset != "none" for preset in parse(self.compress, self.components).values())
+        compressed = any(preset != "none" for preset in parse_compress(self.compress, self.components).values())
         if compressed and self.deployment_target == "iOS17":
             raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
         if self.calibrate and self.precision == "float32":

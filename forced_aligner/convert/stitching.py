@@ -1,8 +1,8 @@
-"""Converted templates, put together: equal layers from one template, several functions over one weight file.
+"""Stitching: joins instances of templates into a function, and functions into a package with one weight file.
 
-coremltools converts a model as a whole: each of 28 equal layers goes through every pass, and each function of a
-multifunction package holds all weights in memory. Here a template is converted once, and its operations are copied with
-other names and other weights; a weight is written once, whatever layer or function refers to it.
+coremltools converts a whole model at once: each of 28 equal layers goes through every pass, and each function of a
+multifunction package holds all weights in memory. Here a template is converted once. Its operations are copied for each
+instance, with the instance's names and weights. A weight that several instances or functions use is written once.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _CAST_NAMES = {MIL_pb2.FLOAT16: "fp16", MIL_pb2.FLOAT32: "fp32"}
 
 
 def stitch(instances: Sequence[Instance], outputs: Sequence[str], store: WeightStore) -> Model_pb2.Model:
-    """One single-function spec that runs `instances` one after another.
+    """A spec with one function, which runs `instances` in order. Their weights are written to `store`.
 
-    The first instance's inputs are the function's. Each output of an instance takes the place of the input at its
-    position in the state; the rest of the state stays. The last instance's outputs are the function's, and are named
-    `outputs`. A value of the state that has another type than the next instance takes is cast, once.
+    The state is the list of values that the next instance takes. It starts as the function's inputs, which are those of
+    the first instance. The outputs of an instance replace as many values at the start of the state. The outputs of the
+    last instance are the function's, under the names `outputs`. If a value of the state has another type than the next
+    instance expects, it is cast once.
     """
     first, last = instances[0].template, instances[-1].template
     joined = Model_pb2.Model()
@@ -43,10 +44,10 @@ def stitch(instances: Sequence[Instance], outputs: Sequence[str], store: WeightS
     state = [value.name for value in function.inputs]
     types = {value.name: value.type.tensorType.dataType for value in function.inputs}
     for instance in instances:
-        part = MIL_pb2.Function()
+        part = MIL_pb2.Function()  # the instance's copy of its template
         part.CopyFrom(instance.template.function)
-        _copy_passed_inputs(part)
-        _place_weights(part, instance, store)
+        _separate_outputs_from_inputs(part)
+        _store_weights(part, instance, store)
         for index, value in enumerate(part.inputs):
             if types[state[index]] != value.type.tensorType.dataType:
                 state[index] = _add_cast(block, state[index], value, f"{instance.name}_{value.name}")
@@ -55,8 +56,8 @@ def stitch(instances: Sequence[Instance], outputs: Sequence[str], store: WeightS
         if instance is instances[-1]:
             names.update(zip(_block(part).outputs, outputs, strict=True))
         _rename(part, names, f"{instance.name}_")
-        renewed = list(_block(part).outputs)
-        state = renewed + state[len(renewed) :]
+        new_values = list(_block(part).outputs)
+        state = new_values + state[len(new_values) :]
         block.operations.extend(_block(part).operations)
         types.update((v.name, v.type.tensorType.dataType) for op in _block(part).operations for v in op.outputs)
     block.outputs[:] = outputs
@@ -71,26 +72,26 @@ def _block(function: MIL_pb2.Function) -> MIL_pb2.Block:
     return function.block_specializations[function.opset]
 
 
-def _add_cast(block: MIL_pb2.Block, name: str, wanted: MIL_pb2.NamedValueType, prefix: str) -> str:
-    """Cast the value `name` to the type of `wanted`; returns the new value's name.
+def _add_cast(block: MIL_pb2.Block, name: str, target: MIL_pb2.NamedValueType, prefix: str) -> str:
+    """Cast the value `name` to the type of `target`, and return the new value's name.
 
-    coremltools does not cast an input that a template hands on as it is, whatever type its output was declared with.
+    When a template returns an input unchanged, coremltools does not cast it to the declared type of the output.
     """
-    made, dtype = f"{prefix}_cast", create_scalar_value(_CAST_NAMES[wanted.type.tensorType.dataType])
+    cast_name, dtype = f"{prefix}_cast", create_scalar_value(_CAST_NAMES[target.type.tensorType.dataType])
     constant = block.operations.add(type="const")
-    constant.attributes["name"].CopyFrom(create_scalar_value(f"{made}_dtype"))
+    constant.attributes["name"].CopyFrom(create_scalar_value(f"{cast_name}_dtype"))
     constant.attributes["val"].CopyFrom(dtype)
-    constant.outputs.add(name=f"{made}_dtype", type=dtype.type)
+    constant.outputs.add(name=f"{cast_name}_dtype", type=dtype.type)
     cast = block.operations.add(type="cast")
-    cast.attributes["name"].CopyFrom(create_scalar_value(made))
+    cast.attributes["name"].CopyFrom(create_scalar_value(cast_name))
     cast.inputs["x"].arguments.add(name=name)
-    cast.inputs["dtype"].arguments.add(name=f"{made}_dtype")
-    cast.outputs.add(name=made, type=wanted.type)
-    return made
+    cast.inputs["dtype"].arguments.add(name=f"{cast_name}_dtype")
+    cast.outputs.add(name=cast_name, type=target.type)
+    return cast_name
 
 
-def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
-    """Where an output is an input itself, put an `identity` between, so that the two can have different names."""
+def _separate_outputs_from_inputs(function: MIL_pb2.Function) -> None:
+    """Insert an `identity` where an output is also an input, so that the two can have different names."""
     block = _block(function)
     for index, name in enumerate(block.outputs):
         for value in function.inputs:
@@ -102,28 +103,30 @@ def _copy_passed_inputs(function: MIL_pb2.Function) -> None:
                 block.outputs[index] = f"{name}_copy"
 
 
-def _place_weights(function: MIL_pb2.Function, instance: Instance, store: WeightStore) -> None:
-    """Point every weight of a copied template at a blob of the store, its own or that of the instance's parameter."""
+def _store_weights(function: MIL_pb2.Function, instance: Instance, store: WeightStore) -> None:
+    """Write every weight of an instance to the store: a parameter of the instance, or else the template's weight."""
     template, block = instance.template, _block(function)
     constants = {operation.outputs[0].name: operation for operation in block.operations if operation.type == "const"}
     compressed = compressible(block) if store.preset != "none" else set()
     for constant, value in list(file_values(function)):
         offset, (dtype, shape) = value.blobFileValue.offset, tensor_type(value.type)
         key: Hashable
-        make: Callable[[], NDArray[np.uint8]]
-        if name := template.names.get(offset):
-            key, make = (instance.name, name, dtype), partial(_read_parameter, instance.parameters, name, dtype)
+        read_bytes: Callable[[], NDArray[np.uint8]]
+        if name := template.parameter_names.get(offset):
+            key, read_bytes = (instance.name, name, dtype), partial(_read_parameter, instance.parameters, name, dtype)
         else:
             data = template.weights.raw(offset, constant)
-            key, make = (dtype, digest(data)), partial(np.ascontiguousarray, data)
+            key, read_bytes = (dtype, digest(data)), partial(np.ascontiguousarray, data)
         if constant in compressed:
-            store.compress(key, constants[constant], partial(_array, make, dtype, shape, constant))
+            store.compress(key, constants[constant], partial(_read_array, read_bytes, dtype, shape, constant))
         else:
-            value.blobFileValue.offset = store.put(key, dtype, make)
+            value.blobFileValue.offset = store.put(key, dtype, read_bytes)
 
 
-def _array(make: Callable[[], NDArray[np.uint8]], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
-    return decode(make(), dtype, shape, name)
+def _read_array(
+    read_bytes: Callable[[], NDArray[np.uint8]], dtype: int, shape: tuple[int, ...], name: str
+) -> NDArray[Any]:
+    return decode(read_bytes(), dtype, shape, name)
 
 
 def _read_parameter(parameters: Mapping[str, Tensor], name: str, dtype: int) -> NDArray[np.uint8]:
@@ -131,7 +134,7 @@ def _read_parameter(parameters: Mapping[str, Tensor], name: str, dtype: int) -> 
 
 
 def _rename(function: MIL_pb2.Function, names: dict[str, str], prefix: str) -> None:
-    """Give every value of a copied template a name of its own; `names` has those that are given."""
+    """Make every name of an instance unique with `prefix`; `names` maps the values that have a given name to it."""
     block = _block(function)
     for operation in block.operations:
         for value in operation.outputs:
@@ -146,7 +149,7 @@ def _rename(function: MIL_pb2.Function, names: dict[str, str], prefix: str) -> N
 
 
 def multifunction(functions: Mapping[str, Model_pb2.Model]) -> Model_pb2.Model:
-    """One spec whose functions are the single functions of `functions`, over one weight file."""
+    """One spec with all `functions` (specs with one function each, by name), which share one weight file."""
     joined = Model_pb2.Model()
     joined.specificationVersion = max(spec.specificationVersion for spec in functions.values())
     first = next(iter(functions.values()))

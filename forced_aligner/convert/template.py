@@ -1,4 +1,7 @@
-"""A part of a component that is converted once, and its uses."""
+"""Templates and instances.
+
+A template is a part of a wrapper that is converted once. An instance is one use of a template in a function.
+"""
 
 from __future__ import annotations
 
@@ -22,66 +25,77 @@ _TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}
 
 
 class Template:
-    """A converted part, in the package that coremltools saved.
+    """A converted part of a wrapper, read from the package that coremltools saved.
 
     Args:
-        package: the package.
-        parameters: those that another use of the template replaces, by name; see `distinct_copy`.
+        package: the saved package.
+        parameters: the parameters that each instance replaces, by name; see `copy_with_random_parameters`.
+
+    Attributes:
+        spec: of the package.
+        weights: its weight file.
+        parameter_names: the name of the replaced parameter, by its offset in the weight file.
     """
 
     def __init__(self, package: Path, parameters: Mapping[str, Tensor] | None = None) -> None:
         self.spec = read_spec(package)
         self.weights = WeightFile(package / WEIGHTS_FILE)
-        self.names = self._match(parameters or {})
+        self.parameter_names = self._match_parameters(parameters or {})
 
-    def _match(self, parameters: Mapping[str, Tensor]) -> dict[int, str]:
-        """Which parameter the weight at each offset was made from, by its bytes.
+    def _match_parameters(self, parameters: Mapping[str, Tensor]) -> dict[int, str]:
+        """The parameter that was saved at each offset, recognised by its bytes.
 
         Raises:
-            RuntimeError: a parameter is not in the file as it was: a pass has changed it, so it cannot be replaced.
+            RuntimeError: a parameter is not found. A pass has changed its values, so it cannot be replaced.
         """
-        known = {
+        names_by_digest = {
             (dtype, digest(parameter_bytes(parameter, dtype))): name
             for name, parameter in parameters.items()
             for dtype in _TORCH_TYPES
         }
-        found = {}
+        names = {}
         for constant, value in file_values(self.function):
             offset, dtype = value.blobFileValue.offset, tensor_type(value.type)[0]
-            name = known.get((dtype, digest(self.weights.raw(offset, constant))))
+            name = names_by_digest.get((dtype, digest(self.weights.raw(offset, constant))))
             if name is not None:
-                found[offset] = name
-        if missing := parameters.keys() - set(found.values()):
+                names[offset] = name
+        if missing := parameters.keys() - set(names.values()):
             raise RuntimeError(f"the conversion has changed the weights {sorted(missing)}")
-        return found
+        return names
 
     @property
     def function(self) -> MIL_pb2.Function:
-        """The only function."""
+        """The only function of the spec."""
         return self.spec.mlProgram.functions[MAIN]
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A use of a template. `name` is unique; `parameters` take the place of those it was converted with."""
+    """One use of a template.
+
+    Attributes:
+        name: unique within the function; it becomes the prefix of all names.
+        template: what is used.
+        parameters: these replace the template's parameters of the same names.
+    """
 
     name: str
     template: Template
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def distinct_copy(module: nn.Module) -> nn.Module:
-    """A float32 copy of `module` whose every parameter is random, so that a weight tells which one it is."""
-    template = copy.deepcopy(module).to_empty(device="cpu").float()
+def copy_with_random_parameters(module: nn.Module) -> nn.Module:
+    """A float32 copy of `module` with random parameters, so that the bytes of a weight identify its parameter."""
+    random_copy = copy.deepcopy(module).to_empty(device="cpu").float()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in template.parameters():
+        for parameter in random_copy.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return template
+    return random_copy
 
 
 def parameter_bytes(parameter: Tensor, dtype: int) -> NDArray[np.uint8]:
-    """The bytes of a parameter as the MIL type `dtype`: (bytes,)."""
+    """The bytes of a parameter in the MIL type `dtype`: (bytes,)."""
     return parameter.detach().to(_TORCH_TYPES[dtype]).contiguous().numpy().view(np.uint8).reshape(-1)
 
 

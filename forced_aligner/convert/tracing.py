@@ -1,4 +1,4 @@
-"""Tracing: one PyTorch module in, one saved package out, undescribed and with the single function `main`."""
+"""Tracing: converts one PyTorch module to one saved package with the single function `main` and no description."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from torch import nn
 from forced_aligner.convert.fp16 import ADD_FP16_CAST
 from forced_aligner.package.metadata import Calibration, Precision
 
-# With --no-optimize no optimisation pass runs. FP16 still needs the pass that casts to it and the one that folds
-# the cast of a weight into the weight; both are about the precision asked for, not about speed.
+# With --no-optimize no optimisation pass runs. FP16 still needs the pass that casts to it, and the one that folds the
+# cast of a weight into the weight: these set the requested precision, they do not optimise.
 FP16_PASSES = ["common::dedup_op_and_var_names", ADD_FP16_CAST, "common::update_output_dtypes"]
 FP16_FOLD_PASSES = ["common::const_elimination", "common::dead_code_elimination"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How one function is converted.
+    """How the templates of one function are converted.
 
     Attributes:
-        precision: of its ops.
-        deployment_target: the oldest system that it is for.
+        precision: of the ops.
+        deployment_target: the oldest supported system.
         optimize: whether coremltools' optimisation passes run.
-        calibrated: what a calibration found for its component.
-        function: its name.
+        calibration: of the component, if there is one.
+        function: the function's name.
     """
 
     precision: Precision
     deployment_target: str
     optimize: bool
-    calibrated: Calibration | None
+    calibration: Calibration | None
     function: str
 
     @property
     def has_wide_state(self) -> bool:
-        """Whether the state between the layers must be FP32."""
-        return self.calibrated is not None and self.calibrated.has_wide_state
+        """Whether the state between the instances must be FP32."""
+        return self.calibration is not None and self.calibration.has_wide_state
 
-    def kept(self, template: str) -> frozenset[str]:
-        """Names of the ops of a template, and of what they make, that stay in FP32."""
-        ops = self.calibrated.kept_float32 if self.calibrated else []
-        mine = [op for op in ops if (op.function, op.piece) == (self.function, template)]
-        return frozenset(name for op in mine for name in (op.op, op.value))
+    def kept_float32(self, template: str) -> frozenset[str]:
+        """Names of the ops of a template that stay in FP32, and of their first outputs."""
+        ops = self.calibration.kept_float32 if self.calibration else []
+        template_ops = [op for op in ops if (op.function, op.piece) == (self.function, template)]
+        return frozenset(name for op in template_ops for name in (op.op, op.value))
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The inputs of a module with an example of each, and its outputs."""
+    """The inputs of a module, an example of each for tracing, and its outputs."""
 
     inputs: list[ct.TensorType]
     examples: tuple[torch.Tensor, ...]
@@ -65,19 +65,19 @@ class Signature:
 
 
 def trace_and_convert(module: nn.Module, signature: Signature, settings: Settings, name: str, package: Path) -> None:
-    """Convert `module`, the template `name` of a function, into `package`.
+    """Convert `module` to the template `name` of a function, saved as `package`.
 
-    The ops that a calibration keeps in FP32 stay in FP32.
+    The ops that the calibration keeps in FP32 stay in FP32.
     """
-    kept = settings.kept(name)
+    kept_float32 = settings.kept_float32(name)
 
     def may_be_fp16(op: Any) -> bool:
-        return kept.isdisjoint(
+        return kept_float32.isdisjoint(
             {_saved_name(op.name, "op_"), *(_saved_name(value.name, "var_") for value in op.outputs)}
         )
 
     is_fp16 = settings.precision == "float16"
-    # coremltools and torch print progress bars and notes about pinned versions here; errors are exceptions.
+    # This hides coremltools' and torch's progress bars and notes about versions; errors are exceptions.
     with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ct.convert(
@@ -91,7 +91,7 @@ def trace_and_convert(module: nn.Module, signature: Signature, settings: Setting
             skip_model_load=True,
             package_dir=str(package),
         )
-    gc.collect()  # the converter's programs hold their weights, and are cycles
+    gc.collect()  # the converter's programs hold weights in reference cycles
 
 
 def _pipeline(settings: Settings, may_be_fp16: Callable[[Any], bool]) -> ct.PassPipeline:
@@ -110,6 +110,6 @@ def _pipeline(settings: Settings, may_be_fp16: Callable[[Any], bool]) -> ct.Pass
 
 
 def _saved_name(name: str, prefix: str) -> str:
-    """A name as coremltools' NameSanitizer saves it: `scale.1` is scale_1, and `48` is op_48 or var_48."""
+    """A name as coremltools' NameSanitizer saves it: `scale.1` becomes scale_1, and `48` becomes op_48 or var_48."""
     name = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     return prefix + name if name[:1].isdigit() else name

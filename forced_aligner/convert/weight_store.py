@@ -1,4 +1,4 @@
-"""The weight file of a package in the making."""
+"""Writes the weight file of a package."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
 
 
 class WeightStore:
-    """What was written under a key is not written, nor compressed, again.
+    """A weight file that is being written. Each weight has a key, and is written and compressed only once.
 
     Args:
-        folder: made for the file.
-        preset: how the weights that may be compressed are written.
+        folder: created for the file.
+        preset: how compressible weights are written.
     """
 
     def __init__(self, folder: Path, preset: Compression = "none") -> None:
@@ -43,22 +43,22 @@ class WeightStore:
         self._constexprs: dict[Hashable, MIL_pb2.Operation] = {}
 
     def close(self) -> None:
-        """Complete the file: the count of blobs in its header is written when the writer goes."""
+        """Complete the file: the writer updates the count of blobs in the header when it is destroyed."""
         self._writer = None
 
     def put(self, key: Hashable, dtype: int, data: Callable[[], NDArray[np.uint8]]) -> int:
-        """The offset of the blob `key`; `data` gives its bytes, and is called if it is new."""
+        """The offset of the blob `key`, of MIL type `dtype`. If the key is new, `data` is called for its (bytes,)."""
         if key not in self._offsets:
             self._offsets[key] = _WRITERS[dtype](self._writer, data())
         return self._offsets[key]
 
     def compress(self, key: Hashable, constant: MIL_pb2.Operation, weight: Callable[[], NDArray[Any]]) -> None:
-        """Turn the op `constant` into the constexpr op that makes `weight`, which is called if `key` is new."""
+        """Turn the op `constant` into a constexpr op. If `key` is new, `weight` is called for the array to compress."""
         if key not in self._constexprs:
-            made = compress(weight(), self.preset)
+            constexpr = compress(weight(), self.preset)
             file_name = constant.attributes["val"].blobFileValue.fileName
-            op = MIL_pb2.Operation(type=made.op)
-            for name, parameter in made.parameters.items():
+            op = MIL_pb2.Operation(type=constexpr.op)
+            for name, parameter in constexpr.parameters.items():
                 data = np.ascontiguousarray(parameter.array).reshape(-1).view(np.uint8)
                 offset = self.put((key, name), parameter.dtype, partial(np.asarray, data))
                 value = create_file_value_tensor(file_name, offset, parameter.array.shape, parameter.dtype)

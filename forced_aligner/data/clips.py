@@ -31,26 +31,26 @@ def load_clips(
 
     Args:
         dataset: `auto`, `demo`, `librispeech`, or a folder of pairs such as `talk.flac` + `talk.txt`.
-        folder: where LibriSpeech lies, if not in one of `librispeech.PLACES`.
+        folder: where LibriSpeech is; None searches `librispeech.SEARCH_FOLDERS`.
         is_demo_model: with `auto`, the demo model always gets the demo clips.
-        language: given to the clips of a folder of pairs.
-        subset: of LibriSpeech; None is `DEFAULT_SUBSET`.
-        download: fetch the subset if it is not there.
+        language: of the clips in a folder of pairs.
+        subset: of LibriSpeech; None means `DEFAULT_SUBSET`.
+        download: fetch the subset if it is not on disk.
 
     Raises:
-        UserError: the data set is not there, or holds no pair, or an option is not for it.
+        UserError: the data set is not found, holds no pair, or does not take one of the options.
     """
     if language is not None and dataset in ("auto", "demo", "librispeech"):
         raise UserError(
             "--language is for --audio-file or a folder of pairs: the demo's clips and LibriSpeech have theirs"
         )
-    asks_librispeech = folder is not None or subset is not None or download
-    if asks_librispeech and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
+    has_librispeech_options = folder is not None or subset is not None or download
+    if has_librispeech_options and (dataset not in ("auto", "librispeech") or (dataset == "auto" and is_demo_model)):
         raise UserError("--dataset-dir, --subset and --download need --dataset librispeech")
     subset = subset or DEFAULT_SUBSET
     if dataset == "auto":
-        wants_demo = is_demo_model or (not asks_librispeech and find_subset(subset, None) is None)
-        dataset = "demo" if wants_demo else "librispeech"
+        use_demo = is_demo_model or (not has_librispeech_options and find_subset(subset, None) is None)
+        dataset = "demo" if use_demo else "librispeech"
         log(f"data set: {dataset}")
     if dataset == "demo":
         return _demo_clips(DEMO_CLIPS)
@@ -64,10 +64,10 @@ def load_clips(
 def input_clips(
     audio_file: Path | None, text: str | None, text_file: Path | None, files: Path | None, language: str | None
 ) -> list[Clip]:
-    """What `infer` was given: one recording with its transcript, or many.
+    """The clips that `infer` was given: one recording with its transcript, or many.
 
     Raises:
-        UserError: neither or both, or an input that cannot be read.
+        UserError: both or neither were given, or an input cannot be read.
     """
     if files is not None and audio_file is None and text is None and text_file is None:
         return paired_clips(files, language) if files.is_dir() else manifest_clips(files, language)

@@ -1,4 +1,4 @@
-"""Archives from the network: resumed after an interruption, checked, and unpacked whole or not at all."""
+"""Downloads archives: resumes after an interruption, checks the checksum, and unpacks completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import require_writable
 
-TIMEOUT_S = 30  # for the server's answer, and between two pieces of it
-PIECE_BYTES = 1 << 16  # what is lost at most when the connection breaks: urllib3 drops a short piece
+TIMEOUT_S = 30  # for the server's answer, and between two chunks of it
+CHUNK_BYTES = 1 << 16  # the most that a broken connection loses: urllib3 drops an incomplete chunk
 
 
 def fetch(url: str, md5: str, archive: Path) -> None:
-    """Download `url` to `archive`, by pooch, if it is not there with the right checksum already.
+    """Download `url` to `archive` with pooch, unless a file with this checksum is already there.
 
     Raises:
-        UserError: no network, another checksum, or a disk that cannot be written.
+        UserError: no network, a wrong checksum, or a disk that cannot be written.
     """
     require_writable(archive)
     part = archive.with_name(f"{archive.name}.part")
-    pooch.get_logger().setLevel("ERROR")  # its lines would go between ours
+    pooch.get_logger().setLevel("ERROR")  # its messages would mix with ours
     try:
         pooch.retrieve(url, f"md5:{md5}", archive.name, archive.parent, downloader=partial(_resume, part=part))
     except exceptions.RequestException as error:
-        came = f" after {part.stat().st_size / 1e6:.1f} MB" if part.exists() else ""
+        received = f" after {part.stat().st_size / 1e6:.1f} MB" if part.exists() else ""
         remedy = f"run the same command again to go on, or put {archive.name} into {archive.parent} by hand"
-        raise UserError(f"cannot download {url} ({_reason(error)}{came}): {remedy}") from None
+        raise UserError(f"cannot download {url} ({_reason(error)}{received}): {remedy}") from None
     except ValueError as error:
         if "does not match the known hash" not in str(error):
             raise
@@ -45,43 +45,43 @@ def fetch(url: str, md5: str, archive: Path) -> None:
 
 
 def _resume(url: str, output_file: str, _pooch: object, *, part: Path) -> None:
-    """A downloader for pooch, which has none that goes on: what came is in `part` until it is whole."""
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    """A downloader for pooch, whose own cannot resume. `part` holds the received bytes until the file is complete."""
+    received_bytes = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received_bytes}-"} if received_bytes else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-        if response.status_code != requests.codes.requested_range_not_satisfiable:  # that is: nothing is missing
+        if response.status_code != requests.codes.requested_range_not_satisfiable:  # the status when nothing is missing
             response.raise_for_status()
-            goes_on = response.status_code == requests.codes.partial_content
-            _save(response, part, have if goes_on else 0)
+            resumes = response.status_code == requests.codes.partial_content
+            _save(response, part, received_bytes if resumes else 0)
     part.replace(output_file)
 
 
-def _save(response: requests.Response, part: Path, have: int) -> None:
-    """Write a response behind the first `have` bytes of `part`, with progress where somebody sees it."""
+def _save(response: requests.Response, part: Path, received_bytes: int) -> None:
+    """Append a response to the `received_bytes` of `part`, or replace it if 0; a terminal gets a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     length = response.headers.get("Content-Length", "")
-    total = have + int(length) if length.isdecimal() else None
+    total = received_bytes + int(length) if length.isdecimal() else None
     with (
-        part.open("ab" if have else "wb") as file,
+        part.open("ab" if received_bytes else "wb") as file,
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task("", total=total, completed=have)
-        for piece in response.iter_content(PIECE_BYTES):
-            file.write(piece)
-            progress.advance(task, len(piece))
+        task = progress.add_task("", total=total, completed=received_bytes)
+        for chunk in response.iter_content(CHUNK_BYTES):
+            file.write(chunk)
+            progress.advance(task, len(chunk))
 
 
 def _reason(error: exceptions.RequestException) -> str:
-    """What went wrong, without the names of the libraries' classes."""
+    """What went wrong, without class names of the libraries."""
     if error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, exceptions.Timeout):
         return f"no answer in {TIMEOUT_S} s"
-    if error.args and isinstance(error.args[0], ReadTimeoutError):  # requests has it as a ConnectionError
+    if error.args and isinstance(error.args[0], ReadTimeoutError):  # requests raises it as a ConnectionError
         return f"nothing came for {TIMEOUT_S} s"
     if isinstance(error, exceptions.ChunkedEncodingError):
         return "the connection broke"
@@ -89,21 +89,21 @@ def _reason(error: exceptions.RequestException) -> str:
 
 
 def unpack(archive: Path, inner: str, folder: Path) -> None:
-    """Unpack the entries of the archive's folder `inner` to `folder`, each when it is whole; what is there stays.
+    """Move each entry of the archive's folder `inner` to `folder` once all are unpacked; existing entries stay.
 
     Raises:
-        UserError: a damaged archive, one that reaches out of its folder, or a disk that cannot be written.
+        UserError: the archive is damaged or would write outside of its folder, or the disk cannot be written.
     """
     log(f"unpacking {archive}")
-    aside = folder / f".{archive.name}.unpacking"
-    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+    scratch_dir = folder / f".{archive.name}.unpacking"
+    shutil.rmtree(scratch_dir, ignore_errors=True)  # from a run that was killed
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(aside, filter="data")  # refuses what would land elsewhere
-        for made in (aside / inner).iterdir():
-            if not (folder / made.name).exists():
-                made.rename(folder / made.name)
+            tar.extractall(scratch_dir, filter="data")  # the filter refuses paths outside of the folder
+        for entry in (scratch_dir / inner).iterdir():
+            if not (folder / entry.name).exists():
+                entry.rename(folder / entry.name)
     except (OSError, EOFError, tarfile.TarError) as error:
         raise UserError(f"cannot unpack {archive} ({error}): free some space, or remove the archive") from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(scratch_dir, ignore_errors=True)

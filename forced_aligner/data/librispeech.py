@@ -1,4 +1,4 @@
-"""LibriSpeech (openslr.org/12): found on disk, or downloaded, checked and unpacked."""
+"""LibriSpeech (openslr.org/12): finds a subset on disk, or downloads, checks and unpacks it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import Clip
 
-NAME = "LibriSpeech"  # the folder inside every archive
+FOLDER_NAME = "LibriSpeech"  # of the folder inside every archive
 BASE_URL = "https://www.openslr.org/resources/12/"
 # MD5 of `<subset>.tar.gz`, from md5sum.txt at BASE_URL
 ARCHIVES = {
@@ -20,19 +20,19 @@ ARCHIVES = {
     "train-clean-360": "c0e676e450a7ff2f54aeade5171606fa",
     "train-other-500": "d1a0fd59409feb2c614ce4d30c387708",
 }
-PLACES = (
-    Path("data") / NAME,
-    Path("datasets") / NAME,
-    Path(NAME),
-    Path.home() / "datasets" / NAME,
-    Path.home() / NAME,
+SEARCH_FOLDERS = (
+    Path("data") / FOLDER_NAME,
+    Path("datasets") / FOLDER_NAME,
+    Path(FOLDER_NAME),
+    Path.home() / "datasets" / FOLDER_NAME,
+    Path.home() / FOLDER_NAME,
 )
 
 
 def find_subset(subset: str, folder: Path | None) -> Path | None:
-    """The folder of a subset: `folder` itself, or below it, or below one of `PLACES`."""
-    for place in [folder, folder / NAME] if folder else list(PLACES):
-        for candidate in (place / subset, place):
+    """The folder of a subset: `folder` or a folder in it; without `folder`, the same for each of `SEARCH_FOLDERS`."""
+    for parent in [folder, folder / FOLDER_NAME] if folder else list(SEARCH_FOLDERS):
+        for candidate in (parent / subset, parent):
             if candidate.name == subset and candidate.is_dir():
                 return candidate
     return None
@@ -43,33 +43,42 @@ def load_subset(subset: str, folder: Path | None, *, download: bool) -> list[Cli
 
     Args:
         subset: one of `ARCHIVES`.
-        folder: where LibriSpeech lies, if not in one of `PLACES`; a download goes there, or to the first of them.
-        download: fetch_subset a subset that is not there.
+        folder: where LibriSpeech is, or a download goes; None searches `SEARCH_FOLDERS` and downloads to the first.
+        download: fetch a subset that is not on disk.
 
     Raises:
-        UserError: no such subset, or it is not there, cannot be downloaded, or holds no utterance.
+        UserError: the subset is unknown, is not found, cannot be downloaded, or holds no utterance.
     """
     if subset not in ARCHIVES:
         raise UserError(f"LibriSpeech has no subset {subset!r}; expected one of {', '.join(ARCHIVES)}")
-    found = find_subset(subset, folder)
-    if found is None and download:
-        found = fetch_subset(subset, PLACES[0] if folder is None else folder if folder.name == NAME else folder / NAME)
-    if found is None:
-        places = folder or ", ".join(map(str, PLACES))
-        raise UserError(f"no LibriSpeech {subset} in {places}; give its folder by --dataset-dir, or --download")
-    return _clips(found)
+    subset_folder = find_subset(subset, folder)
+    if subset_folder is None and download:
+        subset_folder = fetch_subset(subset, _download_root(folder))
+    if subset_folder is None:
+        searched = folder or ", ".join(map(str, SEARCH_FOLDERS))
+        raise UserError(f"no LibriSpeech {subset} in {searched}; give its folder by --dataset-dir, or --download")
+    return _clips(subset_folder)
 
 
-def _clips(subset: Path) -> list[Clip]:
-    """`speaker/chapter/*.trans.txt`: a line is an utterance's id and its transcript in capitals."""
+def _download_root(folder: Path | None) -> Path:
+    """The folder that the archives are unpacked to; it is always called LibriSpeech."""
+    if folder is None:
+        return SEARCH_FOLDERS[0]
+    return folder if folder.name == FOLDER_NAME else folder / FOLDER_NAME
+
+
+def _clips(subset_folder: Path) -> list[Clip]:
+    """The clips of all `speaker/chapter/*.trans.txt`; a line is an utterance's id and its transcript in capitals."""
     clips = []
-    for transcripts in sorted(subset.glob("*/*/*.trans.txt")):
+    for transcripts in sorted(subset_folder.glob("*/*/*.trans.txt")):
         for line in transcripts.read_text(encoding="utf-8").splitlines():
             utterance, _, transcript = line.partition(" ")
             audio = transcripts.parent / f"{utterance}.flac"
             clips.append(Clip(audio=str(audio), transcript=transcript, language="English"))
     if not clips:
-        raise UserError(f"{subset} holds no transcripts; expected speaker/chapter/*.trans.txt, as LibriSpeech has")
+        raise UserError(
+            f"{subset_folder} holds no transcripts; expected speaker/chapter/*.trans.txt, as LibriSpeech has"
+        )
     return clips
 
 
@@ -77,7 +86,7 @@ def fetch_subset(subset: str, root: Path) -> Path:
     """Download the archive of a subset into `root`, unpack it there, and remove the archive.
 
     Raises:
-        UserError: no network, another checksum, or a disk that cannot be written.
+        UserError: no network, a wrong checksum, or a disk that cannot be written.
     """
     from forced_aligner.data.download import fetch, unpack
 
@@ -85,6 +94,6 @@ def fetch_subset(subset: str, root: Path) -> Path:
     url = BASE_URL + archive.name
     log(f"downloading {url} to {root}")
     fetch(url, ARCHIVES[subset], archive)
-    unpack(archive, NAME, root)
+    unpack(archive, FOLDER_NAME, root)
     archive.unlink()
     return root / subset

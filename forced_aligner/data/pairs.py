@@ -14,7 +14,7 @@ TEXT_SUFFIXES = (".txt", ".lab")
 
 
 def paired_clips(folder: Path, language: str | None) -> list[Clip]:
-    """The pairs of a folder, such as `talk.flac` + `talk.txt` (or `talk.lab`); what has no partner is listed.
+    """The pairs of a folder, such as `talk.flac` + `talk.txt` (or `talk.lab`); files without a partner are logged.
 
     Raises:
         UserError: the folder holds no pair.
@@ -36,7 +36,7 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
 
 
 def _pair(audio: Path, text: Path, language: str | None) -> Clip:
-    """A pair whose transcript cannot be read does not stop the others."""
+    """The clip of a pair. If its transcript cannot be read, the clip says so, and the other pairs go on."""
     try:
         return Clip(audio=str(audio), transcript=read_text(text), language=language)
     except UserError as error:

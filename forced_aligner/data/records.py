@@ -28,24 +28,24 @@ class Clip(Record):
     voice: str | None = None
     words_per_minute: float | None = None
     alignments: list[WordTime] | None = None
-    problem: str | None = None  # why it cannot be aligned, where that is known before its turn
+    problem: str | None = None  # why it cannot be aligned, if that is known before it is loaded
 
     def check(self) -> None:
         """Refuse a recording that cannot be aligned.
 
         Raises:
-            UserError: with the reason.
+            UserError: the recording has a `problem`, or its transcript is not Unicode.
         """
         if self.problem:
             raise UserError(self.problem)
         try:
             self.transcript.encode()
-        except UnicodeEncodeError as error:  # half a surrogate pair, which stands for a byte that was not UTF-8
+        except UnicodeEncodeError as error:  # a lone surrogate, which stands for a byte that was not UTF-8
             raise UserError(f"character {error.start} of the transcript is not Unicode; give it as UTF-8") from None
 
 
 class ClipManifest(Record):
-    """`manifest.json`: recordings beside it, with true word times."""
+    """`manifest.json`: the recordings in its folder, with true word times."""
 
     schema_version: Literal[1] = 1
     samples: list[Clip] = Field(min_length=1)

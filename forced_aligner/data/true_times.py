@@ -1,4 +1,4 @@
-"""True word times of a recording, matched with the aligner's words."""
+"""Finds the true word times of a recording and matches them with the aligner's words."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from forced_aligner.data.time_files import READERS, spoken_words
 
 
 def true_times(clip: Clip, words: list[str]) -> list[WordTime] | None:
-    """True times of the aligner's `words` of a clip: the data set's own, or those of a file beside the audio.
+    """True times of the aligner's `words` of a clip: from the data set, or else from a file beside the audio.
 
-    A file that cannot be used is said on stderr, and the clip has no true times.
+    If the file cannot be used, a line on stderr says why, and the clip has no true times.
 
     Returns:
-        One for each of `words`, or None.
+        The time of each of `words`, or None.
     """
     audio = Path(clip.audio)
     try:
-        truth = _read_beside(audio) if clip.alignments is None else clip.alignments
-        return match_words(truth, words) if truth is not None else None
+        true_words = _read_beside(audio) if clip.alignments is None else clip.alignments
+        return match_words(true_words, words) if true_words is not None else None
     except UserError as error:
         log(f"no true times for {audio.name}: {error}")
         return None
 
 
 def _read_beside(audio: Path) -> list[WordTime] | None:
+    """The words of the first file of word times that is found beside the audio."""
     for suffix, reader in READERS.items():
         path = audio.with_suffix(suffix)
         if path.is_file():
@@ -36,45 +37,45 @@ def _read_beside(audio: Path) -> list[WordTime] | None:
     return None
 
 
-def match_words(truth: list[WordTime], words: list[str]) -> list[WordTime]:
-    """The times of `words`, by their letters: case, accents, punctuation and where words are cut may differ.
+def match_words(true_words: list[WordTime], words: list[str]) -> list[WordTime]:
+    """The times of `words`, matched by letters: case, accents, punctuation and word boundaries may differ.
 
     Args:
-        truth: words with their true times.
-        words: the aligner's words of the same recording; one may be several of `truth`.
+        true_words: words with their true times.
+        words: the aligner's words of the same recording; one may span several of `true_words`.
 
     Raises:
-        UserError: other letters, or a word that begins or ends inside a word of `truth`, where no time is known.
+        UserError: the letters differ, or a word begins or ends inside a true word, where no time is known.
     """
-    spelled = [_letters(word.text) for word in truth]
-    wanted = [_letters(word) for word in words]
-    _check_same_letters("".join(spelled), "".join(wanted))
-    starts, ends, place = {}, {}, 0
-    for known, letters in zip(truth, spelled, strict=True):
+    true_letters = [_letters(word.text) for word in true_words]
+    word_letters = [_letters(word) for word in words]
+    _check_same_letters("".join(true_letters), "".join(word_letters))
+    starts, ends, offset = {}, {}, 0  # times by the offset in the joined letters
+    for true_word, letters in zip(true_words, true_letters, strict=True):
         if letters:
-            starts[place] = known.start_time_ms
-            place += len(letters)
-            ends[place] = known.end_time_ms
-    matched, place = [], 0
-    for word, letters in zip(words, wanted, strict=True):
-        begin, place = place, place + len(letters)
-        if begin not in starts or place not in ends or not letters:
+            starts[offset] = true_word.start_time_ms
+            offset += len(letters)
+            ends[offset] = true_word.end_time_ms
+    matched, end = [], 0
+    for word, letters in zip(words, word_letters, strict=True):
+        begin, end = end, end + len(letters)
+        if begin not in starts or end not in ends or not letters:
             raise UserError(f"no true time for both ends of the aligner's word {word!r}")
-        matched.append(WordTime(text=word, start_time_ms=starts[begin], end_time_ms=ends[place]))
+        matched.append(WordTime(text=word, start_time_ms=starts[begin], end_time_ms=ends[end]))
     return matched
 
 
-def _check_same_letters(true: str, wanted: str) -> None:
-    if true != wanted:
-        differ = (place for place, (a, b) in enumerate(zip(true, wanted, strict=False)) if a != b)
-        place = next(differ, min(len(true), len(wanted)))
+def _check_same_letters(true_letters: str, letters: str) -> None:
+    if true_letters != letters:
+        differences = (index for index, (a, b) in enumerate(zip(true_letters, letters, strict=False)) if a != b)
+        index = next(differences, min(len(true_letters), len(letters)))
         raise UserError(
-            f"its words are not the transcript's: after {wanted[:place][-12:]!r} the true times go on with "
-            f"{true[place : place + 12]!r}, the transcript with {wanted[place : place + 12]!r}"
+            f"its words are not the transcript's: after {letters[:index][-12:]!r} the true times go on with "
+            f"{true_letters[index : index + 12]!r}, the transcript with {letters[index : index + 12]!r}"
         )
 
 
 def _letters(text: str) -> str:
-    """Letters and digits, without case, accents and width."""
+    """The letters and digits of `text`, without case, accents and width."""
     plain = unicodedata.normalize("NFKD", text).casefold()
     return "".join(letter for letter in plain if unicodedata.category(letter)[0] in "LN")

@@ -16,7 +16,7 @@ from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.convert.calibration import announce
-from forced_aligner.convert.component import convert_component, imports_left_alone
+from forced_aligner.convert.component import convert_component, existing_objects_frozen
 from forced_aligner.convert.lint import lint_package
 from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
@@ -42,7 +42,7 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
     if not options.force and (done := _already_done(expected, options, output_dir)):
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
-    with write_folder(output_dir, replace=options.force) as folder, imports_left_alone():
+    with write_folder(output_dir, replace=options.force) as folder, existing_objects_frozen():
         processor.save_pretrained(folder)
         conversion = _Conversion(LazyModel(checkpoint), options, folder)
         metadata = expected.model_copy(

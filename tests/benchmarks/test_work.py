@@ -30,7 +30,7 @@ def test_what_is_counted_is_what_pytorch_counts(demo_bundle, demo_model, key):
 
 
 def test_rows_and_pairs_explain_every_function(work):
-    """So the cost of a size that was not converted is known exactly."""
+    """So the cost of a size that was not converted can be computed exactly."""
     for (key, size), macs in work.counted.items():
         if key == "audio_transformer":
             assert work.encoder(size, size**2) == macs.total
@@ -41,9 +41,9 @@ def test_rows_and_pairs_explain_every_function(work):
 def test_the_default_sizes_execute_little_more_than_what_is_needed(work):
     clips = librispeech_like()
     ours = work.overhead(clips, DEFAULT_FRAMES["iOS18"], DEFAULT_LENGTHS["iOS18"])
-    plain = work.overhead(clips, (256,), (1024,), head_rows=1024)
+    baseline = work.overhead(clips, (256,), (1024,), head_rows=1024)
     assert 1.0 < ours < 1.35  # the demo's attention is a larger part of it than the 0.6B model's
-    assert plain > 3.5 * ours
+    assert baseline > 3.5 * ours
 
 
 def test_the_clips_have_librispeechs_mean(work):
@@ -54,7 +54,7 @@ def test_the_clips_have_librispeechs_mean(work):
 
 
 def test_the_best_sizes_are_the_best():
-    """Against trying all of them."""
+    """Compared with an exhaustive search."""
     cost, needed = {n: n**1.3 for n in range(1, 9)}, [1, 1, 2, 3, 3, 3, 5, 8]
 
     def total(sizes):

@@ -91,35 +91,35 @@ def test_both_layouts_give_identical_logits(random_model, layouts):
 def test_both_layouts_give_identical_weights_one_at_a_time(random_model, layouts):
     expected = dict(random_model.named_parameters())
     for folder in layouts.values():
-        mapped = LazyModel(find_checkpoint(str(folder)))
-        found = mapped.parameters(mapped.module)
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[name], parameter) for name, parameter in expected.items())
+        lazy = LazyModel(find_checkpoint(str(folder)))
+        parameters = lazy.parameters(lazy.module)
+        assert parameters.keys() == expected.keys()
+        assert all(torch.equal(parameters[name], parameter) for name, parameter in expected.items())
 
 
-def test_weights_are_in_memory_within_the_block_alone(random_model, layouts):
-    mapped = LazyModel(find_checkpoint(str(layouts["native"])))
-    head, other = mapped.module.score, mapped.module.get_input_embeddings()
-    with mapped.loaded(head):
+def test_weights_are_in_memory_only_within_the_block(random_model, layouts):
+    lazy = LazyModel(find_checkpoint(str(layouts["native"])))
+    head, other = lazy.module.score, lazy.module.get_input_embeddings()
+    with lazy.loaded(head):
         assert torch.equal(head.weight, random_model.score.weight)
         assert other.weight.is_meta
     assert head.weight.is_meta
-    assert torch.equal(mapped.parameters(head)["weight"], random_model.score.weight)  # and it is known again
-    positions = mapped.module.model.audio_tower.positional_embedding.positional_embedding
+    assert torch.equal(lazy.parameters(head)["weight"], random_model.score.weight)  # and it can be read again
+    positions = lazy.module.model.audio_tower.positional_embedding.positional_embedding
     assert torch.equal(positions, random_model.model.audio_tower.positional_embedding.positional_embedding)
 
 
 def test_weights_may_lie_in_several_files_and_in_bfloat16(random_model, tmp_path):
-    """Those that the index names, as `from_pretrained` takes them, and no other file."""
+    """Like `from_pretrained`, only the files that the index names are read."""
     copy.deepcopy(random_model).to(torch.bfloat16).save_pretrained(tmp_path, max_shard_size="50KB")
     state = random_model.state_dict()
     save_file({key: torch.ones(1) for key in state}, tmp_path / "optimizer.safetensors")
-    found = find_checkpoint(str(tmp_path))
-    assert 1 < len(weight_files(found.folder)) < len(list(tmp_path.glob("*.safetensors")))
-    mapped, loaded = LazyModel(found), load_model(found).state_dict()
-    read = mapped.parameters(mapped.module)
-    assert all(torch.equal(read[name], loaded[name]) for name in read)
-    assert all(torch.equal(read[name], state[name].to(torch.bfloat16).float()) for name in read)
+    checkpoint = find_checkpoint(str(tmp_path))
+    assert 1 < len(weight_files(checkpoint.folder)) < len(list(tmp_path.glob("*.safetensors")))
+    lazy, loaded = LazyModel(checkpoint), load_model(checkpoint).state_dict()
+    parameters = lazy.parameters(lazy.module)
+    assert all(torch.equal(parameters[name], loaded[name]) for name in parameters)
+    assert all(torch.equal(parameters[name], state[name].to(torch.bfloat16).float()) for name in parameters)
 
 
 def test_both_layouts_have_the_same_dimensions(layouts):
@@ -129,7 +129,7 @@ def test_both_layouts_have_the_same_dimensions(layouts):
 
 
 def slow_tokenizer(source, target):
-    """A tokenizer as legacy checkpoints have it: vocabulary, merges, and the added tokens in its config."""
+    """Write the tokenizer files of legacy checkpoints: vocabulary, merges, and a config with the added tokens."""
     saved = json.loads((source / "tokenizer.json").read_text())
     added = {str(token["id"]): token for token in saved["added_tokens"]}
     plain = {text: number for text, number in saved["model"]["vocab"].items() if str(number) not in added}
@@ -155,11 +155,11 @@ def test_a_legacy_processor_is_built_from_its_tokenizer(layouts, demo_checkpoint
         slow_tokenizer(demo_checkpoint.folder, layouts["legacy"])
     processor = load_processor(layouts["legacy"])
     audio = torch.zeros(16_000).numpy()
-    found, expected = (
+    inputs, expected = (
         each.prepare_forced_aligner_inputs(audio, "one two", "English")[0] for each in (processor, demo_processor)
     )
-    assert torch.equal(found["input_ids"], expected["input_ids"])
-    assert torch.equal(found["input_features"], expected["input_features"])
+    assert torch.equal(inputs["input_ids"], expected["input_ids"])
+    assert torch.equal(inputs["input_features"], expected["input_features"])
 
 
 def test_weights_load_in_the_precision_asked_for(layouts):
@@ -168,13 +168,13 @@ def test_weights_load_in_the_precision_asked_for(layouts):
 
 
 def test_the_fingerprint_changes_with_one_weight(layouts):
-    found = find_checkpoint(str(layouts["native"]))
-    before = found.fingerprint()
+    checkpoint = find_checkpoint(str(layouts["native"]))
+    before = checkpoint.fingerprint()
     path = layouts["native"] / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    assert found.fingerprint() != before
+    assert checkpoint.fingerprint() != before
     assert re.fullmatch(r"[0-9a-f]{64}", before)
 
 
@@ -194,14 +194,14 @@ def test_a_named_checkpoint_never_falls_back(model_id, message, empty_hub):
     assert "\n" not in str(caught.value)
 
 
-def test_without_a_name_and_a_hub_the_demo_stands_in(empty_hub, capsys):
-    found = find_checkpoint(None)
-    assert found.model_id == "demo"
-    assert found.is_fallback
-    announce_fallback(found)
-    said = capsys.readouterr().err
-    assert "bundled demo" in said
-    assert f"--model-id {FULL_MODEL_ID}" in said
+def test_without_a_name_and_a_hub_the_demo_is_used(empty_hub, capsys):
+    checkpoint = find_checkpoint(None)
+    assert checkpoint.model_id == "demo"
+    assert checkpoint.is_fallback
+    announce_fallback(checkpoint)
+    message = capsys.readouterr().err
+    assert "bundled demo" in message
+    assert f"--model-id {FULL_MODEL_ID}" in message
 
 
 def test_a_demo_that_was_asked_for_is_not_announced(capsys):
@@ -210,7 +210,7 @@ def test_a_demo_that_was_asked_for_is_not_announced(capsys):
 
 
 def test_a_hub_that_never_answers_costs_less_than_ten_seconds(empty_hub, monkeypatch):
-    """A server that takes the connection and says nothing."""
+    """The server accepts the connection and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setattr("forced_aligner.checkpoint.find.HUB_TIMEOUT_S", 1.0)
@@ -226,11 +226,11 @@ def test_a_cached_full_model_is_used_without_a_hub(layouts, empty_hub):
     (repo / "refs" / "main").write_text("a" * 40)
     snapshot = repo / "snapshots" / ("a" * 40)
     shutil.copytree(layouts["native"], snapshot)
-    assert find_checkpoint(None).is_fallback  # a download that stopped before the tokenizer
+    assert find_checkpoint(None).is_fallback  # an interrupted download without the tokenizer
     (snapshot / "tokenizer_config.json").write_text("{}")
-    found = find_checkpoint(None)
-    assert (found.model_id, found.is_fallback) == (FULL_MODEL_ID, False)
-    assert found.folder.is_relative_to(repo)
+    checkpoint = find_checkpoint(None)
+    assert (checkpoint.model_id, checkpoint.is_fallback) == (FULL_MODEL_ID, False)
+    assert checkpoint.folder.is_relative_to(repo)
 
 
 def edit_config(folder, **changes):

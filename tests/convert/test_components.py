@@ -1,4 +1,4 @@
-"""Each wrapper equals the Hugging Face module it came from, whatever the padding holds."""
+"""Each wrapper equals the Hugging Face module it came from, whatever values the padding has."""
 
 import pytest
 import torch
@@ -52,28 +52,28 @@ def conv_features(model, mel, tokens):
 
 @pytest.mark.parametrize("frames", [50, 63, 100, 155, 800, 801, 1637])
 def test_split_audio_encoder_equals_hugging_face(random_model, dimensions, frames):
-    """Real frames are unchanged though the padding is garbage; windows of 8 s do not see each other."""
+    """The padding is garbage, and the real frames do not change; windows of 8 s do not attend to each other."""
     mel, mask = mel_and_mask(frames)
     expected = random_model.model.get_audio_features(mel, mask).pooler_output  # (n, hidden), packed
     tokens = dimensions.audio_tokens(frames)
     features = conv_features(random_model, mel, tokens)
     padded = torch.full((1, 256, dimensions.audio_hidden), 1e3)
     transformer = AudioTransformer(random_model)
-    found = []
+    outputs = []
     for group in features.split(2 * dimensions.window_tokens, dim=1):
         padded[:, : group.shape[1]] = group
         additive = torch.from_numpy(window_mask(group.shape[1], 256, dimensions.window_tokens))
-        found.append(transformer(padded, additive)[0, : group.shape[1]])
-    testing.assert_close(torch.cat(found), expected, atol=ATOL, rtol=0)
+        outputs.append(transformer(padded, additive)[0, : group.shape[1]])
+    testing.assert_close(torch.cat(outputs), expected, atol=ATOL, rtol=0)
 
 
 def test_attending_across_windows_is_another_function(random_model, dimensions):
-    """The check above can fail: one mask for the whole clip gives other frames past 8 s."""
+    """The check above can fail: with one window for the whole clip, frames past 8 s differ."""
     mel, mask = mel_and_mask(1600)
     expected = random_model.model.get_audio_features(mel, mask).pooler_output
     features = conv_features(random_model, mel, 208)
-    found = AudioTransformer(random_model)(features, torch.zeros(1, 1, 208, 208))[0]
-    assert (found - expected).abs().max() > 1e-3
+    output = AudioTransformer(random_model)(features, torch.zeros(1, 1, 208, 208))[0]
+    assert (output - expected).abs().max() > 1e-3
 
 
 def test_monolithic_encoder_equals_hugging_face_on_one_chunk(random_model):
@@ -90,7 +90,7 @@ def test_embedding_equals_hugging_face(random_model):
 
 @pytest.mark.parametrize(("real", "length"), [(64, 64), (200, 256), (700, 768), (1100, 2048)])
 def test_decoder_and_head_equal_hugging_face(random_model, dimensions, real, length):
-    """Right padding, garbage here, never changes a real token; blocks of query rows change nothing."""
+    """Right padding, which is garbage here, never changes a real token; neither do the blocks of query rows."""
     hidden = torch.full((1, length, dimensions.hidden), 1e2)
     hidden[:, :real] = torch.randn(1, real, dimensions.hidden) * 4
     cos, sin = map(torch.from_numpy, rotary_embedding(length, dimensions.inverse_frequencies))
@@ -107,12 +107,12 @@ def test_rms_norm_equals_hugging_face_at_every_magnitude(random_model, magnitude
     testing.assert_close(rms_norm(x, norm.weight, norm.variance_epsilon), norm(x), atol=1e-6, rtol=1e-6)
 
 
-def test_rms_norm_stays_inside_fp16_where_the_plain_one_overflows():
-    """A stream of 300 squares to 90 000, past 65 504: the plain formula answers zeros in FP16, this one does not."""
+def test_rms_norm_stays_inside_fp16_where_the_standard_formula_overflows():
+    """300 squared is 90 000, more than 65 504: the standard RMSNorm formula gives zeros in FP16, ours does not."""
     x = (torch.randn(1, 4, 64) * 300).half()
     weight = torch.ones(64)
-    plain = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6)
-    assert plain.abs().max() == 0
+    standard = x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6)
+    assert standard.abs().max() == 0
     exact = torch.nn.functional.rms_norm(x.float(), (64,), weight, 1e-6)
     testing.assert_close(rms_norm(x, weight.half(), 1e-6).float(), exact, atol=4e-3, rtol=2e-3)
 
@@ -127,8 +127,8 @@ def test_rotary_positions_equal_the_models(head_dim, theta):
     config = Qwen3Config(head_dim=head_dim, rope_parameters={"rope_type": "default", "rope_theta": theta})
     model = Qwen3RotaryEmbedding(config)
     expected = model(torch.zeros(1), torch.arange(8192)[None])
-    for found, theirs in zip(rotary_embedding(8192, model.inv_freq.tolist()), expected, strict=True):
-        testing.assert_close(torch.from_numpy(found), theirs, atol=1e-6, rtol=0)
+    for ours, theirs in zip(rotary_embedding(8192, model.inv_freq.tolist()), expected, strict=True):
+        testing.assert_close(torch.from_numpy(ours), theirs, atol=1e-6, rtol=0)
 
 
 def test_plain_rope_is_interleaved_mrope_whose_axes_agree():
@@ -142,10 +142,10 @@ def test_plain_rope_is_interleaved_mrope_whose_axes_agree():
     mrope = Qwen3VLTextRotaryEmbedding(config)
     positions = torch.arange(400).expand(3, 1, 400)
     tables = rotary_embedding(400, mrope.inv_freq.tolist())
-    for found, expected in zip(tables, mrope(torch.zeros(1), positions), strict=True):
-        testing.assert_close(torch.from_numpy(found), expected, atol=1e-6, rtol=0)
-    apart = positions * torch.tensor([1, 2, 3])[:, None, None]
-    assert (mrope(torch.zeros(1), apart)[0] - torch.from_numpy(tables[0])).abs().max() > 0.1
+    for ours, theirs in zip(tables, mrope(torch.zeros(1), positions), strict=True):
+        testing.assert_close(torch.from_numpy(ours), theirs, atol=1e-6, rtol=0)
+    different_axes = positions * torch.tensor([1, 2, 3])[:, None, None]
+    assert (mrope(torch.zeros(1), different_axes)[0] - torch.from_numpy(tables[0])).abs().max() > 0.1
 
 
 def test_the_table_declares_the_five_packages_and_the_optional_one():

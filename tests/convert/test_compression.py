@@ -1,4 +1,4 @@
-"""Compressed weights: coremltools' numbers, coremltools' file format, and boundaries that stay."""
+"""Compressed weights have coremltools' values and file format, and keep most of the demo's boundaries."""
 
 import coremltools as ct
 import numpy as np
@@ -16,7 +16,7 @@ from coremltools.proto import MIL_pb2
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.records import read_json
-from forced_aligner.convert.compression import compress, kmeans, parse
+from forced_aligner.convert.compression import compress, kmeans, parse_compress
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
@@ -35,13 +35,14 @@ RNG = np.random.default_rng(0)
 
 
 def run(name, **arguments):
+    """The result of one op in the MIL runtime."""
     return lookup(name, "out", arguments)(**{key: torch.from_numpy(value) for key, value in arguments.items()}).numpy()
 
 
 @pytest.fixture(scope="module")
 def compressed(demo_checkpoint, tmp_path_factory):
     """The demo in every preset."""
-    made = {}
+    bundles = {}
     for preset in PRESETS:
         folder = tmp_path_factory.mktemp("compressed") / preset
         convert(
@@ -49,8 +50,8 @@ def compressed(demo_checkpoint, tmp_path_factory):
             folder,
             Options(DEFAULT_COMPONENTS, (256, 768), (104,), precision="float16", compress=preset),
         )
-        made[preset] = Bundle.open(folder)
-    return made
+        bundles[preset] = Bundle.open(folder)
+    return bundles
 
 
 # --- ops against coremltools' own decompression ---------------------------------------------------------------
@@ -67,11 +68,11 @@ def test_shift_scale_equals_coremltools(dtype, shape, scales, with_offset):
     scale = RNG.uniform(0.01, 1, scales).astype(dtype)
     offset = RNG.integers(-8, 8, scales).astype(np.int8) if with_offset else None
     expected = constexpr_blockwise_shift_scale.decompress(data, scale, offset)
-    found = run(
+    weight = run(
         "constexpr_blockwise_shift_scale", data=data, scale=scale, **({"offset": offset} if with_offset else {})
     )
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, expected)
+    assert weight.dtype == dtype
+    np.testing.assert_array_equal(weight, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -82,13 +83,13 @@ def test_shift_scale_equals_coremltools(dtype, shape, scales, with_offset):
 def test_palette_equals_coremltools(dtype, shape, groups, monkeypatch):
     monkeypatch.setattr(
         "forced_aligner.runtime.mil.ops.compressed_weights.ROWS_ELEMENTS", 10
-    )  # so that several pieces are looked up
+    )  # so that the look-up takes several chunks
     indices = RNG.integers(0, 64, shape).astype(np.uint8)
     lut = RNG.standard_normal((*groups, 64, 1)).astype(dtype)
     expected = constexpr_lut_to_dense.decompress(indices, lut, None)
-    found = run("constexpr_lut_to_dense", indices=indices, lut=lut)
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, expected)
+    weight = run("constexpr_lut_to_dense", indices=indices, lut=lut)
+    assert weight.dtype == dtype
+    np.testing.assert_array_equal(weight, expected)
 
 
 def test_a_palette_of_vectors_is_an_error_not_a_wrong_result():
@@ -102,7 +103,7 @@ def test_a_palette_of_vectors_is_an_error_not_a_wrong_result():
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("key", DEFAULT_COMPONENTS)
 def test_coremltools_reads_a_compressed_package_back_with_the_same_weights(compressed, preset, key):
-    """Its reader infers every type anew; each weight that it decompresses is the one that the MIL runtime makes."""
+    """coremltools' reader infers every type again, and decompresses each weight as the MIL runtime does."""
     package, record = compressed[preset].package(key), compressed[preset].record(key)
     spec = ct.utils.load_spec(str(package))
     theirs = load_milproto(spec, spec.specificationVersion, str((package / WEIGHTS_FILE).parent))
@@ -112,14 +113,14 @@ def test_coremltools_reads_a_compressed_package_back_with_the_same_weights(compr
         for op in theirs.functions[name].operations
         if op.op_type.startswith("constexpr_")
     }
-    found = {
+    weights = {
         step.outputs[0][0]: step.op(**step.arguments).numpy()
         for step in Program(package).function(name).steps
         if step.kind.startswith("constexpr_")
     }
-    assert found.keys() == expected.keys()
-    assert bool(found) == (record.compression != "none")
-    for weight, values in found.items():
+    assert weights.keys() == expected.keys()
+    assert bool(weights) == (record.compression != "none")
+    for weight, values in weights.items():
         np.testing.assert_array_equal(values, expected[weight])
 
 
@@ -142,7 +143,7 @@ def weights_bytes(bundle, key):
 
 @pytest.mark.parametrize(("preset", "low", "high"), [("int8", 0.5, 0.56), ("int6", 0.37, 0.45), ("int4", 0.25, 0.35)])
 def test_weights_shrink_to_what_their_bits_cost(compressed, float16_bundle, preset, low, high):
-    """Bits, a scale for each row or block or a palette, and the norms and biases that stay."""
+    """The rest are scales or palettes, and the norms and biases, which are not compressed."""
     for key in ("audio_transformer", "decoder_prefill"):
         share = weights_bytes(compressed[preset], key) / weights_bytes(float16_bundle, key)
         assert low < share < high, key
@@ -158,13 +159,13 @@ def test_functions_share_their_compressed_weights(compressed):
     assert offsets[0] == offsets[1] != set()
 
 
-def test_head_first_convolution_norms_and_biases_stay(compressed):
+def test_head_first_convolution_norms_and_biases_are_not_compressed(compressed):
     assert compressed["int4"].record("lm_head").compression == "none"
     steps = Program(compressed["int4"].package("audio_conv")).function().steps
-    made = {step.outputs[0][0] for step in steps if step.kind.startswith("constexpr_")}
+    compressed_weights = {step.outputs[0][0] for step in steps if step.kind.startswith("constexpr_")}
     convolutions = [step for step in steps if step.kind == "conv"]
     assert isinstance(convolutions[0].arguments["weight"], torch.Tensor)
-    assert convolutions[1].arguments["weight"].name in made
+    assert convolutions[1].arguments["weight"].name in compressed_weights
     layers = Program(compressed["int4"].package("audio_transformer")).function("frames_104").steps
     for step in layers:
         for key in ("gamma", "beta", "bias"):
@@ -172,7 +173,7 @@ def test_head_first_convolution_norms_and_biases_stay(compressed):
 
 
 def test_one_component_can_have_a_preset_of_its_own():
-    chosen = parse("int8,decoder_prefill=int4,lm_head=int8", DEFAULT_COMPONENTS)
+    chosen = parse_compress("int8,decoder_prefill=int4,lm_head=int8", DEFAULT_COMPONENTS)
     assert chosen == {
         "audio_conv": "int8",
         "audio_transformer": "int8",
@@ -180,7 +181,7 @@ def test_one_component_can_have_a_preset_of_its_own():
         "decoder_prefill": "int4",
         "lm_head": "int8",
     }
-    assert parse("int8", DEFAULT_COMPONENTS)["lm_head"] == "none"
+    assert parse_compress("int8", DEFAULT_COMPONENTS)["lm_head"] == "none"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_the_palette_is_as_good_as_coremltools_own_k_means():
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("preset", ["int8", "int4"])
 def test_a_row_of_zeros_stays_zero(preset):
-    """coremltools divides it by its scale of zero, and casts the NaN to an integer."""
+    """coremltools divides the row by its scale, zero, and casts the NaN to an integer."""
     weight = RNG.standard_normal((4, 64)).astype(np.float16)
     weight[1] = 0
     parameters = compress(weight, preset).parameters
@@ -233,15 +234,15 @@ def test_a_weight_of_few_values_is_kept_exactly():
 
 @pytest.mark.parametrize(("preset", "floor"), [("int8", 99.0), ("int6", 95.0), ("int4", 85.0)])
 def test_the_demo_keeps_its_boundaries(compressed, demo_reference_path, preset, floor):
-    known = read_json(Reference, demo_reference_path, "")
+    reference = read_json(Reference, demo_reference_path, "")
     aligner = Aligner(compressed[preset], MilBackend(compressed[preset]))
-    report, _ = compare(aligner, "mil", known, demo_reference_path.parent, Gate())
+    report, _ = compare(aligner, "mil", reference, demo_reference_path.parent, Gate())
     assert report.bin_exact_percent >= floor
 
 
 def test_a_compressed_folder_is_smaller_than_a_float16_one(compressed, float16_bundle):
-    def size(one):
-        return sum(package_size(one.package(key)) for key in DEFAULT_COMPONENTS)
+    def size(bundle):
+        return sum(package_size(bundle.package(key)) for key in DEFAULT_COMPONENTS)
 
     sizes = [size(float16_bundle), *(size(compressed[preset]) for preset in PRESETS)]
     assert sizes == sorted(sizes, reverse=True)

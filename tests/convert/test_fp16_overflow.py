@@ -1,4 +1,4 @@
-"""FP16 under a large residual stream: ours keeps every boundary, the plain RMSNorm loses them."""
+"""FP16 under a large residual stream: our RMSNorm keeps every boundary, the standard RMSNorm formula loses them."""
 
 import math
 
@@ -8,8 +8,8 @@ from benchmarks.fp16_overflow import (
     HIGHEST_RESIDUAL,
     FiniteCheck,
     largest_residual,
-    plain_rms_norm,
     save_scaled,
+    standard_rms_norm,
 )
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.records import read_json
@@ -38,14 +38,14 @@ def scaled(demo_checkpoint, demo_model, demo_processor, clips, tmp_path_factory)
     return save_scaled(demo_checkpoint, factor, tmp_path_factory.mktemp("scaled"))
 
 
-def aligned(found, folder, reference_path):
-    """The word times of the first clips by the float16 packages of `found`, their score, and whether all was finite."""
-    convert(found, folder, Options(DEFAULT_COMPONENTS, (256,), precision="float16"))
+def aligned(checkpoint, folder, reference_path):
+    """The score and word times of the first clips by float16 packages, and whether all outputs were finite."""
+    convert(checkpoint, folder, Options(DEFAULT_COMPONENTS, (256,), precision="float16"))
     bundle = Bundle.open(folder)
     backend = FiniteCheck(MilBackend(bundle))
-    known = read_json(Reference, reference_path, "").head(CLIPS)
-    known = known.model_copy(update={"checkpoint_fingerprint": bundle.metadata.checkpoint_fingerprint})
-    report, alignments = compare(Aligner(bundle, backend), "mil", known, reference_path.parent, Gate())
+    reference = read_json(Reference, reference_path, "").head(CLIPS)
+    reference = reference.model_copy(update={"checkpoint_fingerprint": bundle.metadata.checkpoint_fingerprint})
+    report, alignments = compare(Aligner(bundle, backend), "mil", reference, reference_path.parent, Gate())
     return report, [alignment.words for alignment in alignments], backend.finite
 
 
@@ -62,8 +62,8 @@ def test_float16_keeps_every_boundary_under_a_large_stream(scaled, demo_checkpoi
     assert after.bin_exact_percent == before.bin_exact_percent >= 95
 
 
-def test_the_plain_rms_norm_breaks_under_a_large_stream(scaled, demo_reference_path, tmp_path):
-    """What the scaled norm is for: the square of the stream is inf in FP16, and its inverse root is zero."""
-    with plain_rms_norm():
-        report, _, _ = aligned(scaled, tmp_path / "naive", demo_reference_path)
+def test_the_standard_rms_norm_breaks_under_a_large_stream(scaled, demo_reference_path, tmp_path):
+    """Why our norm divides by a scale first: the stream squared is inf in FP16, and its inverse root is zero."""
+    with standard_rms_norm():
+        report, _, _ = aligned(scaled, tmp_path / "standard", demo_reference_path)
     assert report.bin_exact_percent < 50

@@ -21,10 +21,10 @@ CONSTANTS = {
 
 def program(constant):
     @mb.program(input_specs=[mb.TensorSpec((1,))])
-    def made(x):
+    def add_constant(x):
         return mb.add(x=x, y=np.array(constant, np.float32))
 
-    return made
+    return add_constant
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -34,13 +34,13 @@ def test_the_same_constants_overflow_as_in_coremltools(name):
 
 
 @pytest.mark.parametrize("size", [1, 399, 400])
-def test_what_rounds_to_zero_is_kept_off_it_as_in_coremltools(size):
-    """A tiny epsilon becomes the smallest number of FP16; in an array of 400 or more it may become zero."""
+def test_constants_that_round_to_zero_are_handled_as_in_coremltools(size):
+    """A tiny epsilon becomes FP16's smallest number; in an array of 400 or more elements it becomes zero."""
     casted = []
-    for each in (PASS_REGISTRY[ADD_FP16_CAST], FP16ComputePrecision()):
-        made = program([1e-12] * size)
-        each(made)
-        (cast,) = (op for op in made.functions["main"].find_ops(op_type="cast") if op.x.val is not None)
+    for graph_pass in (PASS_REGISTRY[ADD_FP16_CAST], FP16ComputePrecision()):
+        changed = program([1e-12] * size)
+        graph_pass(changed)
+        (cast,) = (op for op in changed.functions["main"].find_ops(op_type="cast") if op.x.val is not None)
         casted.append(cast.outputs[0].val)
     assert np.array_equal(*casted)
     assert bool(casted[0][0] > 0) == (size < 400)

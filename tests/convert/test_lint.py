@@ -1,4 +1,4 @@
-"""The lint of saved packages: sound ones pass, and a planted fault of each kind is an error that names the op."""
+"""The lint of saved packages: valid packages pass, and each kind of planted fault is an error that names the op."""
 
 import shutil
 
@@ -37,7 +37,7 @@ def last(operations, kind):
 
 
 def as_float32(number):
-    """Makes the epsilon or scale that comes first among the scalar constants an FP32 number."""
+    """Changes the first scalar constant, an epsilon or a scale, to an FP32 number."""
 
     def change(_, operations):
         constant = next(
@@ -103,7 +103,7 @@ def test_a_planted_fault_is_an_error_that_names_the_op(edit, key, change, messag
 @pytest.mark.parametrize(
     ("key", "change"), [("lm_head", flexible), ("lm_head", of_rank(5)), ("lm_head", as_float32(6e4))]
 )
-def test_what_a_component_may_have_is_no_fault(edit, key, change):
+def test_what_a_component_allows_is_no_fault(edit, key, change):
     assert edit(key, change).ops > 0
 
 
@@ -123,11 +123,11 @@ def test_a_weight_that_is_not_finite_is_found_in_the_file(float16_bundle, tmp_pa
 
 @pytest.mark.parametrize("key", DEFAULT_COMPONENTS)
 def test_the_report_of_every_conversion_is_in_its_metadata(float16_bundle, demo_bundle, key):
-    found = float16_bundle.record(key).lint
-    assert found.fp16_ops_percent > 90
-    assert found.max_rank <= (4 if key in ANE_COMPONENTS else 5)
-    assert 0 < found.largest_constant < FP16_MAX
-    assert found.ops > 3
+    report = float16_bundle.record(key).lint
+    assert report.fp16_ops_percent > 90
+    assert report.max_rank <= (4 if key in ANE_COMPONENTS else 5)
+    assert 0 < report.largest_constant < FP16_MAX
+    assert report.ops > 3
     if demo_bundle.record(key).precision == "float32":
         assert demo_bundle.record(key).lint.fp16_ops_percent == 0
 

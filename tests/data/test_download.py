@@ -1,4 +1,4 @@
-"""LibriSpeech from a server that this file starts: resumed, checked, unpacked whole, and refused in one sentence."""
+"""LibriSpeech from a local server: downloads are resumed, checked and unpacked whole; errors are one sentence."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ import pytest
 from forced_aligner.base.errors import UserError
 from forced_aligner.data import librispeech
 from forced_aligner.data.clips import load_clips
-from forced_aligner.data.download import PIECE_BYTES
+from forced_aligner.data.download import CHUNK_BYTES
 from forced_aligner.data.librispeech import ARCHIVES, find_subset
 
 SUBSET = "dev-other"
@@ -23,18 +23,18 @@ UTTERANCE = "116-288045-0000"
 
 def archive(files):
     """A tar.gz of the given names and contents."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
 def content(demo_clips):
-    """An archive as LibriSpeech's, with one utterance."""
+    """An archive like LibriSpeech's, with one utterance."""
     return archive(
         {
             "LibriSpeech/LICENSE.TXT": b"CC BY 4.0",
@@ -45,29 +45,35 @@ def content(demo_clips):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` under every name. `breaks_at`: bytes of an answer after which the connection ends, once.
+    """Serves `content` under every path.
 
-    `length`: what it says of the length instead. `goes_on`: the end of the connection waits for it.
+    Attributes:
+        ranges: the `Range` header of each request.
+        has_ranges: whether the server supports them.
+        breaks_at: the connection ends once after this number of bytes.
+        status: sent instead of the right one.
+        length: sent as `Content-Length` instead of the right one.
+        may_end: the connection stays open until this is set.
     """
 
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.ranges, self.has_ranges, self.breaks_at, self.status = content, [], True, None, None
-        self.length, self.goes_on = None, threading.Event()
-        self.goes_on.set()
+        self.length, self.may_end = None, threading.Event()
+        self.may_end.set()
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.has_ranges else 0
+        requested = self.headers.get("Range")
+        self.server.ranges.append(requested)
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and self.server.has_ranges else 0
         answer = self.server.content[start:]
         self.send_response(self.server.status or (200 if not start else 206 if answer else 416))
         self.send_header("Content-Length", self.server.length or str(len(answer)))
         self.end_headers()
         self.wfile.write(answer[: self.server.breaks_at])
-        self.server.goes_on.wait(DEADLINE_S)
+        self.server.may_end.wait(DEADLINE_S)
         self.server.breaks_at = None
 
     def log_message(self, *arguments):
@@ -76,20 +82,21 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(content, monkeypatch):
-    served = Server(content)
-    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+    local_server = Server(content)
+    thread = threading.Thread(target=local_server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setattr(
-        "forced_aligner.data.librispeech.BASE_URL", f"http://127.0.0.1:{served.server_port}/resources/12/"
+        "forced_aligner.data.librispeech.BASE_URL", f"http://127.0.0.1:{local_server.server_port}/resources/12/"
     )
     publish(monkeypatch, content)
-    yield served
-    served.shutdown()
-    served.server_close()
+    yield local_server
+    local_server.shutdown()
+    local_server.server_close()
     thread.join()
 
 
 def publish(monkeypatch, content):
+    """Makes the checksum of `content` the published one."""
     monkeypatch.setitem(ARCHIVES, SUBSET, hashlib.md5(content).hexdigest())
 
 
@@ -105,13 +112,16 @@ def test_a_subset_is_downloaded_once_and_unpacked(server, tmp_path, capsys):
     (clip,) = load(tmp_path)
     assert clip.audio == str(tmp_path / CHAPTER / f"{UTTERANCE}.flac")
     assert (clip.transcript, clip.language) == ("ONE WORD", "English")
-    assert names(tmp_path / "LibriSpeech") == ["LICENSE.TXT", SUBSET]  # neither archive nor anything half-made
+    assert names(tmp_path / "LibriSpeech") == [
+        "LICENSE.TXT",
+        SUBSET,
+    ]  # neither the archive nor a partial folder remains
     assert capsys.readouterr().err.splitlines()[0].startswith(f"downloading {librispeech.BASE_URL}{SUBSET}.tar.gz to")
     assert load(tmp_path) == [clip]
     assert server.ranges == [None]
 
 
-def test_without_a_folder_it_goes_to_the_first_usual_place(server, tmp_path, monkeypatch):
+def test_without_a_folder_it_goes_to_the_first_search_folder(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (None, tmp_path / "data", tmp_path / "data/LibriSpeech"):
         (clip,) = load(folder)
@@ -123,12 +133,12 @@ def test_a_broken_download_goes_on_where_it_stopped(server, content, tmp_path):
     server.breaks_at = len(content) // 2
     with pytest.raises(UserError, match=r"the connection broke after 0\.\d MB\): run the same command again to go on"):
         load(tmp_path)
-    came = (tmp_path / f"LibriSpeech/{SUBSET}.tar.gz.part").read_bytes()
-    assert len(content) // 2 - PIECE_BYTES < len(came) <= len(content) // 2
-    assert came == content[: len(came)] != b""
+    received = (tmp_path / f"LibriSpeech/{SUBSET}.tar.gz.part").read_bytes()
+    assert len(content) // 2 - CHUNK_BYTES < len(received) <= len(content) // 2
+    assert received == content[: len(received)] != b""
     assert find_subset(SUBSET, tmp_path) is None
     assert len(load(tmp_path)) == 1
-    assert server.ranges == [None, f"bytes={len(came)}-"]
+    assert server.ranges == [None, f"bytes={len(received)}-"]
 
 
 def test_a_server_without_ranges_starts_again(server, content, tmp_path):
@@ -139,13 +149,13 @@ def test_a_server_without_ranges_starts_again(server, content, tmp_path):
     assert len(load(tmp_path)) == 1
 
 
-def test_a_download_killed_just_before_its_end_is_taken_as_it_is(server, content, tmp_path):
+def test_a_complete_part_file_is_used_without_downloading_again(server, content, tmp_path):
     (tmp_path / "LibriSpeech").mkdir()
     (tmp_path / f"LibriSpeech/{SUBSET}.tar.gz.part").write_bytes(content)
     assert len(load(tmp_path)) == 1
 
 
-def test_another_checksum_leaves_nothing_and_the_next_run_starts_anew(server, content, tmp_path):
+def test_a_wrong_checksum_leaves_nothing_and_the_next_run_starts_anew(server, content, tmp_path):
     server.content = content[:-1] + b"?"
     with pytest.raises(UserError, match="came with another checksum than is published"):
         load(tmp_path)
@@ -171,21 +181,21 @@ def test_offline_is_one_sentence_with_the_way_out(monkeypatch, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_falls_silent_is_not_taken_for_no_connection(server, content, monkeypatch, tmp_path):
+def test_a_server_that_falls_silent_is_not_reported_as_no_connection(server, content, monkeypatch, tmp_path):
     monkeypatch.setattr("forced_aligner.data.download.TIMEOUT_S", 0.2)
     server.breaks_at = len(content) // 2
-    server.goes_on.clear()
+    server.may_end.clear()
     with pytest.raises(UserError, match=r"nothing came for 0\.2 s.*: run the same command again to go on"):
         load(tmp_path)
-    server.goes_on.set()
+    server.may_end.set()
 
 
-def test_a_length_that_is_no_number_is_not_taken_for_another_checksum(server, tmp_path):
+def test_a_length_that_is_no_number_is_not_reported_as_a_wrong_checksum(server, tmp_path):
     server.length = "many"
     assert len(load(tmp_path)) == 1
 
 
-def test_an_answer_that_cannot_be_read_is_said(server, tmp_path):
+def test_an_answer_that_cannot_be_read_is_reported(server, tmp_path):
     server.length = "5, 6"
     with pytest.raises(UserError, match="its answer cannot be read"):
         load(tmp_path)
@@ -214,7 +224,7 @@ def test_an_archive_that_is_not_librispeechs_leaves_no_folder(server, files, mon
     assert names(tmp_path) == ["in"]
 
 
-def test_a_damaged_archive_is_never_taken_for_whole(server, content, monkeypatch, tmp_path):
+def test_a_damaged_archive_is_never_used(server, content, monkeypatch, tmp_path):
     server.content = content[: len(content) // 2]
     publish(monkeypatch, server.content)
     with pytest.raises(UserError, match="cannot unpack"):
@@ -223,16 +233,16 @@ def test_a_damaged_archive_is_never_taken_for_whole(server, content, monkeypatch
 
 
 def test_what_a_killed_run_had_unpacked_is_not_used(server, tmp_path):
-    left = tmp_path / f"LibriSpeech/.{SUBSET}.tar.gz.unpacking"
-    (left / CHAPTER).mkdir(parents=True)
-    (left / CHAPTER / "116-288045.trans.txt").write_text("HALF")
+    leftover = tmp_path / f"LibriSpeech/.{SUBSET}.tar.gz.unpacking"
+    (leftover / CHAPTER).mkdir(parents=True)
+    (leftover / CHAPTER / "116-288045.trans.txt").write_text("HALF")
     assert find_subset(SUBSET, tmp_path) is None
     (clip,) = load(tmp_path)
     assert clip.transcript == "ONE WORD"
-    assert not left.exists()
+    assert not leftover.exists()
 
 
-def test_a_place_that_cannot_be_written_is_said_before_the_download(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_before_the_download(server, tmp_path):
     (tmp_path / "LibriSpeech").touch()
     with pytest.raises(UserError, match="cannot write"):
         load(tmp_path)

@@ -1,4 +1,4 @@
-"""True times beside a recording are read as their programs write them, and matched with the aligner's words."""
+"""True times beside a recording are read as other programs write them, and matched with the aligner's words."""
 
 import shutil
 
@@ -16,7 +16,7 @@ from forced_aligner.score.boundaries import boundary_errors_ms
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.tables import print_report
 
-# "It's so - nice." as three programs write it; the second word is laughed, or drawn out
+# "It's so - nice." as three programs write it; in Buckeye's the second word is drawn out
 WORDS = ["It's", "so", "nice"]
 TIMES_MS = [(250, 500), (500, 900), (1100, 1600)]
 
@@ -42,7 +42,7 @@ def grid(*tiers):
     )
 
 
-# As the Montreal Forced Aligner writes it, and LibriSpeech's alignments come: silence is an empty interval.
+# As in the Montreal Forced Aligner's files and LibriSpeech's alignments: silence is an empty interval.
 SPOKEN = ((0, 0.25, ""), (0.25, 0.5, "it's"), (0.5, 0.9, "so"), (0.9, 1.1, ""), (1.1, 1.6, "nice"), (1.6, 2, ""))
 PHONES = tier("phones", (0, 0.25, "sil"), (0.25, 2, "spn"))
 SHORT_GRID = (
@@ -72,8 +72,8 @@ nfields 1
 """
 
 
-def beside(folder, name, content):
-    """The clip of a recording that has the file `name` beside it."""
+def clip_beside(folder, name, content):
+    """The clip of a recording that has the file `name` with `content` beside it."""
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return Clip(audio=str(folder / "talk.wav"), transcript="It's so - nice.")
 
@@ -92,11 +92,11 @@ def beside(folder, name, content):
         ("talk.words", BUCKEYE),
     ],
 )
-def test_true_times_are_read_as_their_programs_write_them(tmp_path, capsys, name, content):
-    found = true_times(beside(tmp_path, name, content), WORDS)
+def test_true_times_are_read_as_other_programs_write_them(tmp_path, capsys, name, content):
+    words = true_times(clip_beside(tmp_path, name, content), WORDS)
     assert capsys.readouterr().err == ""
-    assert [word.text for word in found] == WORDS
-    for word, (start_ms, end_ms) in zip(found, TIMES_MS, strict=True):
+    assert [word.text for word in words] == WORDS
+    for word, (start_ms, end_ms) in zip(words, TIMES_MS, strict=True):
         assert (word.start_time_ms, word.end_time_ms) == pytest.approx((start_ms, end_ms))
 
 
@@ -127,26 +127,26 @@ def test_true_times_are_read_as_their_programs_write_them(tmp_path, capsys, name
         ("talk.words", b"#\n0.5 121 \xff\n", "talk.words cannot be read"),
     ],
 )
-def test_what_cannot_be_used_is_said_and_the_clip_has_no_truth(tmp_path, capsys, name, content, message):
-    assert true_times(beside(tmp_path, name, content), WORDS) is None
+def test_an_unusable_file_is_reported_and_the_clip_has_no_true_times(tmp_path, capsys, name, content, message):
+    assert true_times(clip_beside(tmp_path, name, content), WORDS) is None
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("no true times for talk.wav: ")
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(line)
 
 
-def test_nothing_beside_a_recording_is_nothing_to_say(tmp_path, capsys):
+def test_a_recording_without_true_times_is_not_reported(tmp_path, capsys):
     assert true_times(Clip(audio=str(tmp_path / "talk.wav"), transcript="it's"), ["it's"]) is None
     assert capsys.readouterr().err == ""
 
 
-def known(*words):
-    """True words, each 100 ms long."""
+def true_words(*words):
+    """Words with true times, each 100 ms long."""
     return [WordTime(text=word, start_time_ms=100 * n, end_time_ms=100 * n + 100) for n, word in enumerate(words)]
 
 
 @pytest.mark.parametrize(
-    ("true", "words", "spans"),
+    ("texts", "words", "spans"),
     [
         (["WELL,", "Café"], ["Well", "cafe"], [(0, 100), (100, 200)]),  # case, punctuation, accents
         (["mother", "in", "law"], ["motherinlaw"], [(0, 300)]),  # the aligner drops the hyphens
@@ -157,14 +157,14 @@ def known(*words):
         (["ＡＢ", "ﾃﾞ"], ["AB", "デ"], [(0, 100), (100, 200)]),  # width
     ],
 )
-def test_words_are_matched_by_their_letters(true, words, spans):
-    found = match_words(known(*true), words)
-    assert [word.text for word in found] == words
-    assert [(word.start_time_ms, word.end_time_ms) for word in found] == spans
+def test_words_are_matched_by_their_letters(texts, words, spans):
+    matched = match_words(true_words(*texts), words)
+    assert [word.text for word in matched] == words
+    assert [(word.start_time_ms, word.end_time_ms) for word in matched] == spans
 
 
 @pytest.mark.parametrize(
-    ("true", "words", "message"),
+    ("texts", "words", "message"),
     [
         (["one", "two"], ["one"], "the true times go on with 'two', the transcript with ''"),
         (["one"], ["one", "two"], "the true times go on with '', the transcript with 'two'"),
@@ -173,13 +173,13 @@ def test_words_are_matched_by_their_letters(true, words, spans):
         (["oh"], ["oh", "'"], "no true time for both ends"),
     ],
 )
-def test_words_that_cannot_be_matched_are_named(true, words, message):
+def test_words_that_cannot_be_matched_are_named(texts, words, message):
     with pytest.raises(UserError, match=message):
-        match_words(known(*true), words)
+        match_words(true_words(*texts), words)
 
 
 def test_compare_shows_the_error_against_true_times(demo_bundle, demo_checkpoint, demo_clips, tmp_path, capsys):
-    """A recording with its true times in a TextGrid, and one beside which lie those of another."""
+    """One recording has its true times in a TextGrid; the other has those of another recording beside it."""
     folder = tmp_path / "talks"
     folder.mkdir()
     for clip, name in zip(demo_clips[1:3], "ab", strict=True):
@@ -188,12 +188,12 @@ def test_compare_shows_the_error_against_true_times(demo_bundle, demo_checkpoint
     rows = [(w.start_time_ms / 1000, w.end_time_ms / 1000, w.text.upper()) for w in demo_clips[1].alignments]
     (folder / "a.TextGrid").write_text(grid(tier("words", *rows)))
     (folder / "b.words").write_text("#\n 1.0 121 other; a; b; c\n")
-    made = make_reference(demo_checkpoint, paired_clips(folder, "English"), tmp_path / "reference.json")
+    reference = make_reference(demo_checkpoint, paired_clips(folder, "English"), tmp_path / "reference.json")
     assert "no true times for b.flac: its words are not the transcript's" in capsys.readouterr().err
-    assert made.samples[1].true_alignments is None
-    expected = boundary_errors_ms(made.samples[0].alignments, demo_clips[1].alignments).mean()
+    assert reference.samples[1].true_alignments is None
+    expected = boundary_errors_ms(reference.samples[0].alignments, demo_clips[1].alignments).mean()
     assert expected > 5
-    report, _ = compare(Aligner(demo_bundle, MilBackend(demo_bundle)), "mil", made, tmp_path, Gate())
+    report, _ = compare(Aligner(demo_bundle, MilBackend(demo_bundle)), "mil", reference, tmp_path, Gate())
     assert [sample.truth_aas_ms is None for sample in report.samples] == [False, True]
     assert report.truth_aas_ms == report.samples[0].truth_aas_ms
     assert report.truth_aas_ms.packages == pytest.approx(expected, abs=0.01)
@@ -202,7 +202,7 @@ def test_compare_shows_the_error_against_true_times(demo_bundle, demo_checkpoint
 
 
 def test_our_own_textgrid_is_read_as_true_times(tmp_path):
-    """What `infer` writes is what others write; so it must not lie beside recordings that are to be scored."""
+    """`infer` writes the same formats as other programs, so its files must not lie beside recordings to be scored."""
     from forced_aligner.output.cues import CueOptions
     from forced_aligner.output.formats import FORMATS
     from forced_aligner.output.records import TimedFile, TimedWord
@@ -213,8 +213,8 @@ def test_our_own_textgrid_is_read_as_true_times(tmp_path):
     ]
     file = TimedFile(audio="talk.wav", language=None, duration_s=2.0, words=words)
     for name in ("textgrid", "ctm"):
-        place = tmp_path / name
-        place.mkdir()
-        clip = beside(place, f"talk{FORMATS[name].suffix}", FORMATS[name].write(file, CueOptions()))
-        found = true_times(clip, WORDS)
-        assert [(word.start_time_ms, word.end_time_ms) for word in found] == TIMES_MS
+        folder = tmp_path / name
+        folder.mkdir()
+        clip = clip_beside(folder, f"talk{FORMATS[name].suffix}", FORMATS[name].write(file, CueOptions()))
+        times = true_times(clip, WORDS)
+        assert [(word.start_time_ms, word.end_time_ms) for word in times] == TIMES_MS
