@@ -29,7 +29,9 @@ REFUSED = ["Arabic", "ar", "Dutch", "nl", "English (US)", "en-US", "", "klingon"
 def test_nine_languages_are_split_by_the_processor_alone(demo_processor, name, code, text, words):
     for language in (name, name.lower(), code, code.upper()):
         assert split_words(demo_processor, text, language) == words
-    assert [unit.word for unit in written_words(text, words) if unit.word is not None] == list(range(len(words)))
+    assert [stretch.word for stretch in written_words(text, words) if stretch.word is not None] == list(
+        range(len(words))
+    )
 
 
 @pytest.mark.parametrize("language", REFUSED)
@@ -65,9 +67,9 @@ def test_japanese_keeps_the_letters_that_nagisa_rewrites(demo_processor):
     text = "２０２３年、ﾃﾞｰﾀを　New York で。"
     words = split_words(demo_processor, text, "Japanese")
     assert "".join(words) == "2023年データをNewYorkで"
-    found = written_words(text, words)
-    assert [unit.word for unit in found] == list(range(len(words)))
-    assert "".join(unit.text for unit in found).replace(" ", "") == text.replace(" ", "").replace("　", "")
+    stretches = written_words(text, words)
+    assert [stretch.word for stretch in stretches] == list(range(len(words)))
+    assert "".join(stretch.text for stretch in stretches).replace(" ", "") == text.replace(" ", "").replace("　", "")
 
 
 def test_korean_words_are_those_between_spaces(demo_processor):
