@@ -21,7 +21,7 @@ SERVED = [
     ("Spanish", "es", "¿Qué tal, señor?", ["Qué", "tal", "señor"]),
 ]
 EXTRAS = [("Japanese", "ja", "nagisa"), ("Korean", "ko", "soynlp")]
-# The model's other half, the recogniser, speaks these; the aligner does not.
+# The recognition model of the family serves more languages; the aligner refuses them.
 REFUSED = ["Arabic", "ar", "Dutch", "nl", "English (US)", "en-US", "", "klingon"]
 
 
@@ -73,7 +73,7 @@ def test_japanese_keeps_the_letters_that_nagisa_rewrites(demo_processor):
 
 
 def test_korean_words_are_those_between_spaces(demo_processor):
-    """transformers gives soynlp's tokenizer no scores; qwen-asr gives it a dictionary, which cuts off particles."""
+    """transformers gives soynlp's tokenizer no scores; qwen-asr gives it a dictionary, which splits off particles."""
     pytest.importorskip("soynlp", reason="needs uv sync --extra korean")
     from soynlp.tokenizer import LTokenizer
 
@@ -87,7 +87,7 @@ def test_korean_words_are_those_between_spaces(demo_processor):
     ("language", "package", "text", "count"),
     [("Japanese", "nagisa", "今日は良い天気です。", 5), ("Korean", "soynlp", "오늘은 날씨가 좋아요!", 3)],
 )
-def test_both_are_aligned_by_the_packages_as_by_pytorch(
+def test_japanese_and_korean_are_aligned_by_the_packages_as_by_pytorch(
     demo_bundle, demo_model, demo_processor, language, package, text, count
 ):
     pytest.importorskip(package, reason=f"needs uv sync --extra {language.lower()}")
