@@ -21,7 +21,8 @@ def load_audio(path: Path) -> NDArray[np.float32]:
     """Decode `path` (wav, flac, ogg, mp3; any rate, any channels) to (samples,) at 16 kHz, mono.
 
     Raises:
-        UserError: no such file, not audio, no samples, or samples that are not finite or beyond `MAX_SAMPLE`.
+        UserError: there is no such file, it is not audio, it has no samples, or a sample is not finite or beyond
+            `MAX_SAMPLE`.
     """
     require_audio_file(path)
     try:
@@ -29,7 +30,7 @@ def load_audio(path: Path) -> NDArray[np.float32]:
     except (soundfile.SoundFileError, OSError) as error:
         reason = str(error).removeprefix(f"Error opening {os.fsencode(path)!r}: ")
         raise UserError(f"cannot decode {path} ({reason}); expected wav, flac, ogg or mp3") from None
-    except MemoryError:  # what a damaged header says of the length
+    except MemoryError:  # a damaged header may claim a huge length
         raise UserError(f"{path} does not fit into memory, or its header is damaged; export it again") from None
     if samples.size == 0:
         raise UserError(f"{path} holds no samples; expected a recording")
@@ -40,10 +41,10 @@ def load_audio(path: Path) -> NDArray[np.float32]:
 
 
 def check_duration(samples: NDArray[np.float32], end_s: float) -> None:
-    """Refuse (samples,) of 16 kHz audio that lasts longer than the head has classes for: `end_s`, 400 s.
+    """Refuse (samples,) of 16 kHz audio that is longer than `end_s`, the last time that the head can express (400 s).
 
     Raises:
-        UserError: it does.
+        UserError: it is longer.
     """
     duration_s = samples.size / SAMPLE_RATE_HZ
     if duration_s > end_s:

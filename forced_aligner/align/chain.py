@@ -28,9 +28,15 @@ Mask = Callable[[int, int, int], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Alignment:
-    """Word times of one clip with their confidences (see `confidence.confidences`), and how long each stage took.
+    """The aligned words of one clip or recording.
 
-    `cuts_s` says where a long recording was cut into pieces, `warnings` what is to be looked at there.
+    Attributes:
+        words: with their times, in the transcript's order.
+        confidences: of each word, 0 to 1, see `confidence.word_confidences`.
+        duration_s: duration of the audio.
+        stage_ms: wall time of each stage of the chain.
+        cuts_s: where a long recording was cut into pieces.
+        warnings: what the user should check in a long recording.
     """
 
     words: list[WordTime]
@@ -42,7 +48,7 @@ class Alignment:
 
     @property
     def latency_ms(self) -> float:
-        """Wall time of the chain, without loading what was not loaded yet."""
+        """Wall time of the chain, without the time to load packages."""
         return sum(ms for stage, ms in self.stage_ms.items() if stage != LOAD_STAGE)
 
 
@@ -54,8 +60,8 @@ class Aligner:
 
         Args:
             bundle: the converted folder.
-            backend: who executes its packages.
-            mask: makes the audio transformer's mask; another than the default is for measuring what it is worth.
+            backend: executes its packages.
+            mask: makes the audio transformer's mask; others than the default are for experiments on its effect.
 
         Raises:
             UserError: a component is missing.
@@ -75,27 +81,28 @@ class Aligner:
         """Align `transcript` with (samples,) of 16 kHz mono audio.
 
         Raises:
-            UserError: no words, a language that is not served, audio beyond the head's end, or a prompt longer than
-                every converted decoder.
+            UserError: the transcript has no words, the language is not served, the audio is longer than the head's
+                time range, or the prompt is longer than every converted decoder.
         """
         return self.align_words(samples, split_words(self.processor, transcript, language))
 
     def align_words(self, samples: NDArray[np.float32], words: list[str]) -> Alignment:
-        """The same for a transcript that is split already."""
+        """Align `words`, a transcript that is already split, with (samples,) of 16 kHz mono audio; see `align`."""
         clock = Clock()
         logits = self.timestamp_logits(samples, words, clock)
         times = self.word_times(logits, words)
         clock.lap("head")
-        sure = word_confidences(logits, bins_of(times, self.metadata.timestamp_segment_ms))
-        return Alignment(times, sure, samples.size / SAMPLE_RATE_HZ, clock.laps)
+        confidences = word_confidences(logits, bins_of(times, self.metadata.timestamp_segment_ms))
+        return Alignment(times, confidences, samples.size / SAMPLE_RATE_HZ, clock.laps)
 
     def timestamp_logits(
         self, samples: NDArray[np.float32], words: list[str], clock: Clock | None = None
     ) -> NDArray[np.float32]:
-        """Scores of the time classes, (1, 2 * words, classes), of (samples,) of 16 kHz mono audio.
+        """Scores of the time classes, (1, 2 * words, classes), for (samples,) of 16 kHz mono audio.
 
         Raises:
-            UserError: audio beyond the head's end, or a prompt longer than every converted decoder.
+            UserError: the audio is longer than the head's time range, or the prompt is longer than every converted
+                decoder.
         """
         check_duration(samples, self.metadata.head_end_s)
         clock = clock or Clock()
@@ -113,40 +120,43 @@ class Aligner:
         clock.lap("embedding")
         decoded = self._decode(hidden, length)  # (1, length, hidden)
         clock.lap("decoder")
-        marks = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
-        return self._predict("lm_head", hidden_states=decoded[:, marks])
+        timestamp_rows = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
+        return self._predict("lm_head", hidden_states=decoded[:, timestamp_rows])
 
     @property
     def decoder_lengths(self) -> list[int]:
-        """The prompt lengths that were converted, shortest first."""
+        """The prompt lengths of the converted decoders, in tokens, shortest first."""
         return sorted(self._decoders)
 
     def audio_tokens(self, samples: int) -> int:
-        """Prompt tokens of so many samples of 16 kHz audio: its frames, and a mark on each side."""
+        """Prompt tokens of `samples` samples of 16 kHz audio: one for each frame, and a mark on each side."""
         frames = max(samples, MIN_SAMPLES) // HOP_SAMPLES
         return self.metadata.dimensions.audio_tokens(frames) + PROMPT_MARKS
 
     def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
-        """(words,) prompt tokens of each word with its two `<timestamp>`."""
+        """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""
         return word_tokens(self.processor, words)
 
     def fits(self, samples: int, words: list[str]) -> bool:
-        """Whether a clip of so many samples with these words goes through the converted functions in one pass."""
+        """Whether the converted functions can take a clip of `samples` samples with these words in one pass."""
         audio_tokens = self.audio_tokens(samples)
-        is_part = self._frames_per_call < self.metadata.dimensions.window_tokens  # a calibration has such ones
-        if not self.monolithic and is_part and audio_tokens - PROMPT_MARKS > self._frames_per_call:
+        # A calibration may convert an audio transformer that is shorter than one window.
+        is_below_window = self._frames_per_call < self.metadata.dimensions.window_tokens
+        if not self.monolithic and is_below_window and audio_tokens - PROMPT_MARKS > self._frames_per_call:
             return False
         return audio_tokens + int(self.word_tokens(words).sum()) <= self.decoder_lengths[-1]
 
     def _groups(self, tokens: int) -> list[tuple[slice, int]]:
-        """Groups of whole attention windows of the audio tokens, each with the frames of the call that takes it."""
+        """Groups of whole attention windows of `tokens` audio tokens, each with the frames of its call."""
         if self.monolithic:
             return []
-        sizes, step = sorted(self._transformers), self._frames_per_call
-        starts = range(0, tokens, step)
+        sizes, group_frames = sorted(self._transformers), self._frames_per_call
         return [
-            (slice(start, start + step), next(size for size in sizes if size >= min(step, tokens - start)))
-            for start in starts
+            (
+                slice(start, start + group_frames),
+                next(size for size in sizes if size >= min(group_frames, tokens - start)),
+            )
+            for start in range(0, tokens, group_frames)
         ]
 
     def _load(self, length: int, groups: list[tuple[slice, int]]) -> None:
@@ -158,7 +168,7 @@ class Aligner:
         self.backend.load("decoder_prefill", self._decoders[length])
 
     def _predict(self, component: str, function: str = MAIN, **inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The only output of a component."""
+        """Run a component that has one output, and return that."""
         (output,) = self.backend.predict(component, function, inputs).values()
         return output
 
@@ -168,17 +178,22 @@ class Aligner:
         component = "audio_encoder" if self.monolithic else "audio_conv"
         parts = [self._predict(component, mel_input=chunk)[0] for chunk in mel_chunks(mel, dimensions.chunk_frames)]
         tokens = np.concatenate(parts)[: dimensions.audio_tokens(mel.shape[1])]
-        return tokens if self.monolithic else np.concatenate([self._transform(tokens[at], n) for at, n in groups])
+        if self.monolithic:
+            return tokens
+        return np.concatenate([self._transform(tokens[group], frames) for group, frames in groups])
 
     def _transform(self, group: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-        """Run the audio transformer's function of `frames` over whole windows: (n, audio_hidden) -> (n, hidden)."""
+        """Run the audio transformer's function for `frames` on whole windows: (n, audio_hidden) -> (n, hidden)."""
         padded = np.pad(group, ((0, frames - len(group)), (0, 0)))[None]
         mask = self._mask(len(group), frames, self.metadata.dimensions.window_tokens)
         function = self._transformers[frames]
         return self._predict("audio_transformer", function, features=padded, attention_mask=mask)[0, : len(group)]
 
     def _decode(self, hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-        """Zero-pad on the right, which a causal decoder cannot see, and run the function of `length`."""
+        """Run the decoder's function for `length` on (1, n, hidden), zero-padded on the right: (1, length, hidden).
+
+        The decoder is causal, so the padding cannot change a real position.
+        """
         cos, sin = rotary_embedding(length, self.metadata.dimensions.inverse_frequencies)
         padded = np.pad(hidden, ((0, 0), (0, length - hidden.shape[1]), (0, 0)))
         return self._predict(
@@ -197,5 +212,5 @@ class Aligner:
 
 
 def _by_size(bundle: Bundle, component: str) -> dict[int, str]:
-    """The functions of a component by their size: decoder tokens, or frames of the audio transformer."""
+    """A component's functions by size: tokens of the decoder, or frames of the audio transformer."""
     return {size: name for name, size in bundle.record(component).functions.items() if size is not None}

@@ -1,4 +1,4 @@
-"""How long each stage of the chain took."""
+"""Timing of the stages of the chain."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ LOAD_STAGE = "load"
 
 
 class Clock:
-    """Wall time between laps, in ms; a stage that comes again adds to its time."""
+    """Measures the wall time of stages, in ms: `laps`, by stage. The times of a repeated stage add up."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
+        """Count the time since the last lap as `stage`."""
         now = time.perf_counter()
         self.laps[stage] = self.laps.get(stage, 0.0) + (now - self._last) * 1000
         self._last = now
 
 
 def stage_line(stage_ms: Mapping[str, float]) -> str:
-    """Stage timings on one line."""
+    """One line with the time of each stage."""
     return "  ".join(f"{stage} {ms:.0f} ms" for stage, ms in stage_ms.items())

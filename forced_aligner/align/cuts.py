@@ -1,8 +1,8 @@
-"""Where a piece of a long recording may be cut: in a gap between two words that surely lie inside it.
+"""Where a piece of a long recording may be cut: in a gap between two words that are surely spoken in it.
 
-A piece is given more words than it holds. In this model the audio precedes the text and the decoder is causal, so the
-surplus changes no bit of the words inside; and the surplus words themselves, which have nothing to point at, come
-out of order and with a low confidence. That tells the words inside from the others.
+The model gets more words than are spoken in a piece. In this model the audio precedes the text and the decoder is
+causal, so the surplus words do not change the others by a bit. The surplus words themselves are not in the audio: their
+times come out of order and with a low confidence. This tells them from the words inside.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LIKELY = 0.5  # confidence from which a word in order counts as found
-SURE = 0.8  # the same where no later word bears witness
+LIKELY = 0.5  # least confidence at which a word in order counts as found
+SURE = 0.8  # the same for the last words found, which no later word confirms
 NEIGHBOURS = 2  # words found in a row on each side of a cut
-EVIDENCE = 6  # by how many the words found outnumber the others inside, so that it is no chance
+EVIDENCE = 6  # least excess of found words over others inside; by chance, three or four words come in order
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The piece keeps its first `words`; the next one starts at time bin `at` of this one."""
+    """A place to cut a piece: it keeps its first `words`, and the next piece starts at its time bin `at`."""
 
     words: int
     at: int
@@ -28,13 +28,13 @@ class Cut:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the head says of the words that a piece was given.
+    """What the head says of the words that were given to a piece.
 
     Attributes:
         bins: (words, 2) time bin of start and end, as the head chose them, before any repair.
         found: (words,) whether a word is in order and likely.
-        confidences: (words,) see `confidence.confidences`.
-        length: bins of the piece.
+        confidences: (words,) see `confidence.word_confidences`.
+        length: time bins of the piece.
     """
 
     bins: NDArray[np.int64]
@@ -44,12 +44,12 @@ class Findings:
 
     @property
     def inside(self) -> int:
-        """How many words lie inside: the prefix in which the words that were found outnumber the others the most."""
+        """How many words lie inside: the prefix in which the excess of found words over others is largest."""
         return int(self._balance.argmax())
 
     @property
     def has_evidence(self) -> bool:
-        """Whether so many words were found inside that it is no chance."""
+        """Whether enough words were found inside to rule out chance."""
         return bool(self._balance.max() >= EVIDENCE)
 
     @property
@@ -58,14 +58,14 @@ class Findings:
 
 
 def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64], length: int) -> Findings:
-    """Mark the words that were found: the chain of likely words in order of time that has the most confidence.
+    """Mark the words that were found: the chain of likely words in order of time with the highest total confidence.
 
     Args:
         bins: (words, 2) time bin of start and end.
         confidences: (words,).
         length: bins of the piece.
     """
-    # Words without length do not count: surplus words may pile up in one place, and confidently.
+    # Words without a length do not count: surplus words may all get one time, with a high confidence.
     usable = (confidences >= LIKELY) & (bins[:, 0] < bins[:, 1])
     best, before = np.where(usable, confidences, 0.0), np.full(len(bins), -1)
     for index in np.flatnonzero(usable):
@@ -82,17 +82,17 @@ def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64], lengt
 
 
 def all_found(piece: Findings, margin: int) -> bool:
-    """Whether the last word was found as well, and not at the piece's end: all that is left to align lies inside."""
+    """Whether all words given to the piece lie inside: the last one was found, and not at the piece's end."""
     count = len(piece.bins)
-    return piece.inside == count and _witnessed(piece, count - 1) and piece.bins[-1, 1] <= piece.length - margin
+    return piece.inside == count and _ends_surely(piece, count - 1) and piece.bins[-1, 1] <= piece.length - margin
 
 
 def possible_cuts(piece: Findings, margin: int) -> list[Cut]:
     """The places to cut a piece, best first: long gaps in the later half of what was found.
 
     Args:
-        piece: what was found in it; the transcript goes on after its words.
-        margin: bins at the piece's end where nothing is trusted, since a word may be cut off there.
+        piece: what was found in it; more words of the transcript follow.
+        margin: bins at the piece's end that are not trusted, since a word may be cut off there.
     """
     inside = piece.inside
     if inside == 0:
@@ -116,22 +116,22 @@ def _is_gap(piece: Findings, index: int, margin: int) -> bool:
 
 
 def _before_a_pause(piece: Findings) -> list[Cut]:
-    """After the last word inside, where the later half of the piece holds none of the words that it was given."""
+    """A cut after the last word inside, if none of the given words lies in the later half of the piece."""
     last = piece.inside - 1
     speaks_late = piece.bins[last, 1] > piece.length / 2
-    if speaks_late or piece.inside == len(piece.bins) or not _witnessed(piece, last):
+    if speaks_late or piece.inside == len(piece.bins) or not _ends_surely(piece, last):
         return []
     return [Cut(last + 1, int(piece.bins[last, 1]) + 1)]
 
 
-def _witnessed(piece: Findings, last: int) -> bool:
-    """Whether the words up to `last`, after which none follows, are sure."""
+def _ends_surely(piece: Findings, last: int) -> bool:
+    """Whether the words up to `last`, which no later word confirms, are sure."""
     tail = slice(max(0, last + 1 - NEIGHBOURS), last + 1)
     return bool(piece.found[tail].all() and piece.confidences[tail].min() >= SURE)
 
 
 def shared_words(piece: Findings, cut: Cut, following: Findings, tolerance: int) -> int | None:
-    """How many words after the cut both pieces have found, in the same place; None where they do not agree."""
+    """How many words after the cut were found in both pieces at the same time; None if the pieces disagree."""
     both = [
         (index, index - cut.words)
         for index in range(cut.words, min(cut.words + NEIGHBOURS, piece.inside))

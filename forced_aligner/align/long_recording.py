@@ -1,8 +1,8 @@
 """Recordings of any length: cut at pauses, aligned piece by piece, each word in one piece.
 
-A piece of audio gets more words than it holds. Those that surely lie inside are told from the others (see `cuts`),
-the piece is cut in a gap between two of them, and the next piece starts there with the next word. A cut counts when
-the next piece puts its first words where this one has them; otherwise another cut is tried.
+The model gets more words than are spoken in a piece of audio. `cuts` finds the words that surely lie inside. The piece
+is cut in a gap between two of them, and the next piece starts there, with the next word. A cut is accepted if the next
+piece gives its first words the same times as this one; otherwise another cut is tried.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from forced_aligner.align.prompt import split_words
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import WordTime
 
-SURPLUS = 2.0  # words given to a piece, against what the rest of the recording has on average in such a time
-LEAST_PER_S = 2.0  # words a second given to a piece at least, if so many are left
-MARGIN_S = 1.0  # at a piece's end, where a word may be cut off: one convolution chunk
-TOLERANCE_S = 0.16  # by which two pieces may differ over a word: two time bins
-SHOWN_WORDS = 5  # of the transcript, in an error
+SURPLUS = 2.0  # words given to a piece, relative to the average of the remaining recording in the same time
+LEAST_PER_S = 2.0  # least words per second given to a piece, if enough are left
+MARGIN_S = 1.0  # not trusted at a piece's end, where a word may be cut off: one convolution chunk
+TOLERANCE_S = 0.16  # largest difference between two pieces' times of a word: two time bins
+SHOWN_WORDS = 5  # words of the transcript that an error shows
 MIN_PIECE_S = 4.0
-SHORTEST_S = 8.0  # down to which a piece is halved that gives no good cut: one window of the audio transformer
-MAX_TRIES = 3  # cuts of one piece
-STEPS = 4  # in which a piece's length is passed over where none of the words is heard, as in music
+SHORTEST_S = 8.0  # shortest half of a piece without a good cut: one window of the audio transformer
+MAX_TRIES = 3  # most cuts that are tried in one piece
+STEPS = 4  # where no word is heard, as in music, skip 1 / STEPS of a piece; half of one may jump into speech
 Progress = Callable[[str], None]
 
 
@@ -46,19 +46,18 @@ def align_recording(
 ) -> Alignment:
     """Align `transcript` with (samples,) of 16 kHz mono audio of any length.
 
-    What is no longer than `piece_s` and fits in a converted decoder goes through the model in one piece, as
-    `Aligner.align` does it.
+    A recording of at most `piece_s` that fits in a converted decoder is aligned in one piece, as by `Aligner.align`.
 
     Args:
         aligner: the model.
         samples: the audio.
         transcript: what is said in it.
         language: name or code.
-        piece_s: longest piece; without it, the longest clip that the model is made for.
-        progress: gets a line after each piece.
+        piece_s: longest piece; by default, the longest clip that the model was trained on.
+        progress: is called with a line after each piece.
 
     Raises:
-        UserError: no words, a language that is not served, or a transcript that cannot be followed through the audio.
+        UserError: the transcript has no words or cannot be followed through the audio, or the language is not served.
     """
     words = split_words(aligner.processor, transcript, language)
     metadata = aligner.metadata
@@ -70,14 +69,14 @@ def align_recording(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A piece that the model has read.
+    """A piece that went through the model.
 
     Attributes:
-        start: its first time bin in the recording.
-        first: the first of its words.
+        start: the time bin of the recording at which it starts.
+        first: the index of its first word.
         logits: (1, 2 * words given, classes).
         findings: what the head says of them.
-        anchored: whether the piece before agrees on its first words.
+        anchored: whether the piece before agrees on the times of its first words.
     """
 
     start: int
@@ -88,7 +87,7 @@ class _Piece:
 
     @property
     def is_heard(self) -> bool:
-        """Whether its words are in it, by themselves or by the witness of the piece before."""
+        """Whether its words are spoken in it: there is enough evidence in it, or the piece before agrees."""
         return self.anchored or self.findings.has_evidence
 
     @property
@@ -140,7 +139,7 @@ class _Recording:
         return min(longest_s, max(fitting_s, MIN_PIECE_S))
 
     def align(self) -> Alignment:
-        """Read piece after piece until every word is kept, once."""
+        """Read piece after piece, until each word is kept once."""
         piece: _Piece | None = self._read(0, 0)
         while piece is not None:
             piece = self._advance(piece)
@@ -151,7 +150,7 @@ class _Recording:
         return Alignment(self.times, self.confidences, duration_s, self.clock.laps, cuts_s, self.warnings)
 
     def _read(self, start: int, first: int, *, length: int | None = None, all_left: bool = False) -> _Piece:
-        """Run the model on the piece from `start`, with more words from `first` on than it holds, or all that fit."""
+        """Run the model on the piece from `start`, with more words from `first` on than it has, or all that fit."""
         length = min(length or self.piece_length, self.length - start)
         samples = self.samples[start * self.bin_samples : (start + length) * self.bin_samples]
         room = max(self.aligner.decoder_lengths) - self.aligner.audio_tokens(samples.size)
@@ -166,7 +165,7 @@ class _Recording:
         return _Piece(start, first, logits, judge_words(bins, sure, length))
 
     def _advance(self, piece: _Piece) -> _Piece | None:
-        """Keep what is sure of a piece, and read the next one; None where all words are kept."""
+        """Keep the sure words of a piece and read the next piece; None once all words are kept."""
         has_all, is_last = piece.first + piece.given == len(self.words), piece.end == self.length
         heard_most = piece.findings.inside > piece.given / 2
         all_inside = piece.is_heard and all_found(piece.findings, self.margin)
@@ -184,9 +183,9 @@ class _Recording:
         raise self._lost(self.first_unmatched_piece)
 
     def _cut(self, piece: _Piece) -> _Piece | None:
-        """Cut where the next piece agrees, in this piece or in one of half its length, and so on down to 8 s.
+        """Cut where the next piece agrees: in this piece, else in one of half its length, and so on down to 8 s.
 
-        Where none agrees, but the piece before did, take the best cut, and say so. None where there is no cut.
+        If no next piece agrees, but the piece before did, take the best cut and warn. None where there is no cut.
         """
         tried: list[tuple[_Piece, _Piece]] = []
         while True:
@@ -215,7 +214,7 @@ class _Recording:
         return following
 
     def _finish(self, piece: _Piece) -> None:
-        """Keep all that is left; what was not heard for some time, where the model is the surest of it."""
+        """Keep all remaining words; if they were not heard for some time, where the model is the surest of them."""
         candidates = [piece]
         if self.first_unmatched_piece is not None:
             earlier = self._read(self.first_unmatched_piece.start, piece.first, all_left=True)
@@ -226,7 +225,7 @@ class _Recording:
         self._keep(chosen, chosen.given, chosen.end)
 
     def _keep(self, piece: _Piece, count: int, end: int) -> None:
-        """Take the first words of a piece, with the monotonic repair of these alone; none ends after `end`."""
+        """Keep the first `count` words of a piece: the monotonic repair sees no others, and none ends after `end`."""
         logits = piece.logits[:, : 2 * count]
         offset_ms, end_ms = piece.start * self.segment_ms, end * self.segment_ms
         times = self.aligner.word_times(logits, self.words[piece.first : piece.first + count])

@@ -1,4 +1,4 @@
-"""Log-mel spectrogram and its chunks: the host's side, independent of the checkpoint's processor."""
+"""Log-mel spectrogram and its chunks, as a host computes them: without the checkpoint's processor."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
 
 
 def mel_chunks(mel: NDArray[np.float32], chunk_frames: int) -> list[NDArray[np.float32]]:
-    """(bins, frames) -> mel_chunks of (1, bins, chunk_frames); the last is zero-padded."""
+    """(bins, frames) -> chunks of (1, bins, chunk_frames); the last one is zero-padded."""
     padded = np.pad(mel, ((0, 0), (0, -mel.shape[1] % chunk_frames)))
     return [padded[None, :, start : start + chunk_frames] for start in range(0, mel.shape[1], chunk_frames)]

@@ -1,4 +1,4 @@
-"""Rotary positions, the window mask, and the choice of the decoder length; all in numpy, as a host would."""
+"""Rotary positions, the window mask, and the choice of the decoder length; in numpy, as a host computes them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def rotary_embedding(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Cos and sin, each (1, length, head_dim), of the rotary angles of positions 0 to length - 1.
 
-    The three MRoPE axes (time, height, width) carry the same positions in this model, so that the interleaved
-    MRoPE is the plain RoPE of Qwen3: angle = position * theta^(-2i / head_dim), the halves repeated. The powers of
-    theta come from the model: libraries differ in their last bit, which position 2000 multiplies by 2000.
+    The three MRoPE axes (time, height, width) carry the same positions in this model. So interleaved MRoPE equals the
+    plain RoPE of Qwen3: angle = position * theta^(-2i / head_dim), with the halves repeated. The powers of theta come
+    from the model, because libraries differ in their last bit, and position 2000 multiplies that error by 2000.
     """
     angles = np.arange(length, dtype=np.float32)[:, None] * np.array(inverse_frequencies, np.float32)[None, :]
     angles = np.concatenate([angles, angles], axis=-1)[None]
@@ -29,9 +29,9 @@ def window_mask(real: int, frames: int, window: int) -> NDArray[np.float32]:
     """(1, 1, frames, frames) additive mask: 0 within an attention window of real frames, `MASKED` elsewhere.
 
     Args:
-        real: real frames; the others are padding, which no real frame sees.
+        real: number of real frames; the others are padding, to which no real frame attends.
         frames: frames of the package's input.
-        window: frames of one attention window: 104, 8 s.
+        window: frames of one attention window: 104, which is 8 s.
     """
     index = np.arange(frames)
     same_window = index[:, None] // window == index[None, :] // window
@@ -40,15 +40,15 @@ def window_mask(real: int, frames: int, window: int) -> NDArray[np.float32]:
 
 
 def frames_per_call(frames: int, window: int) -> int:
-    """Real frames that one call of the audio transformer takes: as many whole windows as fit."""
+    """Real frames in one call of an audio transformer of `frames`: as many whole windows as fit; 0 if none fits."""
     return frames // window * window
 
 
 def choose_length(needed: int, lengths: list[int]) -> int:
-    """The shortest decoder length that holds `needed` tokens. Nothing is ever truncated.
+    """The shortest decoder length of at least `needed` tokens. Nothing is ever truncated.
 
     Raises:
-        UserError: none does.
+        UserError: all lengths are shorter.
     """
     fitting = [length for length in lengths if length >= needed]
     if not fitting:

@@ -1,4 +1,4 @@
-"""The prompt: the words of a transcript, and their tokens."""
+"""The words of a transcript, and the tokens of the prompt."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
 
 
 def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | None) -> list[str]:
-    """The words of a transcript, as the checkpoint's own processor splits them.
+    """The words of a transcript, as the checkpoint's own processor splits them; `language` is a name or a code.
 
     Raises:
-        UserError: a language that is not served or needs an extra package, or a transcript without words.
+        UserError: the language is not served or needs an extra package, or the transcript has no words.
     """
     from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
 
@@ -48,5 +48,5 @@ def prompt_ids(processor: Qwen3ASRProcessor, words: list[str], audio_tokens: int
 
 
 def word_tokens(processor: Qwen3ASRProcessor, words: list[str]) -> NDArray[np.int64]:
-    """(words,) prompt tokens of each word with its two `<timestamp>`."""
+    """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""
     return np.array([len(ids) + 2 for ids in processor.tokenizer(words, add_special_tokens=False).input_ids])

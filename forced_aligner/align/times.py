@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def word_times(
     processor: Qwen3ASRProcessor, logits: NDArray[np.float32], words: list[str], timestamp: int, segment_ms: float
 ) -> list[WordTime]:
-    """The times of `words`, in order of time.
+    """The times of `words`, in ms, in order.
 
     Args:
-        processor: decodes the classes and repairs their order; it sees the `<timestamp>` rows only.
+        processor: decodes the classes and repairs their order. It gets the `<timestamp>` rows only.
         logits: (1, 2 * words, classes) scores of the time classes.
-        words: the words, as `split_words` has them.
-        timestamp: token id of `<timestamp>`.
-        segment_ms: length of one class.
+        words: the words, as `split_words` returns them.
+        timestamp: the token id of `<timestamp>`.
+        segment_ms: duration of one class.
     """
     import torch
 
@@ -34,7 +34,7 @@ def word_times(
 
 
 def word_time(item: dict[str, Any]) -> WordTime:
-    """A word as the processor returns it (seconds) -> a record (milliseconds)."""
+    """Convert a word from the processor's form, in seconds, to a record in milliseconds."""
     return WordTime(
         text=item["text"],
         start_time_ms=round(item["start_time"] * 1000),

@@ -17,7 +17,7 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import identity, is_there, printable, write_whole
 from forced_aligner.data.records import Clip
 from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
-from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, without_length
+from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
 from forced_aligner.output.formats import FORMATS
 from forced_aligner.output.records import TimedFile, TimedWord
 from forced_aligner.output.spelling import written_words
@@ -146,5 +146,5 @@ def spectrogram_of(samples: NDArray[np.float32]) -> Spectrogram:
 
 def lengthened(file: TimedFile, formats: list[str]) -> list[str]:
     """A note on how many words the `formats` make longer than they are; none where all keep their times."""
-    count = without_length(file) if any(FORMATS[name].needs_length for name in formats) else 0
+    count = count_words_without_length(file) if any(FORMATS[name].needs_length for name in formats) else 0
     return [f"{count} lengthened to {MIN_WORD_MS:.0f} ms"] if count else []

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from forced_aligner.data.records import WordTime
 from forced_aligner.output.figure import COLORS, DPI, fonts, save_figure
 
-MEL_COLUMNS = 2000  # more than a row has pixels
+MEL_COLUMNS = 2000  # most spectrogram columns drawn in a row: more than it has pixels
 ROW_S = 10.0
-MAX_ROWS = 30  # beyond 5 minutes the rows grow longer, not more
+MAX_ROWS = 30  # beyond 5 minutes, rows get longer instead of more
 LABEL_PT = 8.0
 SMALLEST_LABEL_PT = 5.0
-MAX_SHADE = 0.65  # opacity of a word of confidence 1
-PLAIN_SHADE = 0.25  # of one whose confidence is not shown
-# inches
+MAX_SHADE = 0.65  # opacity of a word with confidence 1
+PLAIN_SHADE = 0.25  # opacity of a word without a confidence
+# Sizes in inches.
 LANE_IN = 0.4
 GAP_IN = 0.3
 LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.9, 0.3, 0.4, 0.55
@@ -34,11 +34,11 @@ LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.9, 0.3, 0.4, 0.55
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """The log-mel of a recording, computed in parts: that of hours never lies in memory as a whole.
+    """The log-mel spectrogram of a recording. It is computed in parts, so that hours of it are never in memory at once.
 
     Attributes:
-        duration_s: of the recording.
-        between: start and end in seconds -> (bins, frames of 10 ms).
+        duration_s: duration of the recording.
+        between: computes the part from a start to an end, both in seconds: (bins, frames of 10 ms).
     """
 
     duration_s: float
@@ -47,14 +47,14 @@ class Spectrogram:
 
 @dataclass(frozen=True)
 class _Page:
-    """Rows of equal length under one another; in each the lanes of all sides lie over the mel spectrogram."""
+    """The layout: rows of equal duration. A row has a spectrogram, and above it a lane for each side."""
 
     duration_s: float
     lanes: int
 
     @property
     def rows(self) -> int:
-        return min(MAX_ROWS, max(1, math.ceil(self.duration_s / ROW_S - 0.1)))  # no row for a second that is left over
+        return min(MAX_ROWS, max(1, math.ceil(self.duration_s / ROW_S - 0.1)))  # no extra row for up to 1 s
 
     @property
     def row_s(self) -> float:
@@ -73,11 +73,11 @@ class _Page:
         return self.mel_in + self.lanes * LANE_IN
 
     def lane_in(self, lane: int) -> float:
-        """Height of the middle of a lane; the first one is on top."""
+        """Height of the middle of a lane, in inches; the first lane is on top."""
         return self.mel_in + (self.lanes - lane - 0.5) * LANE_IN
 
     def draw(self) -> tuple[Figure, list[Axes]]:
-        """The empty page, whose axes have seconds and inches."""
+        """Draw the empty page; its axes are in seconds and inches."""
         width = LEFT_IN + self.width_in + RIGHT_IN
         height = TOP_IN + self.rows * self.row_in + (self.rows - 1) * GAP_IN + BOTTOM_IN
         edges = {"left": LEFT_IN / width, "right": 1 - RIGHT_IN / width}
@@ -98,9 +98,15 @@ def plot_alignment(
 ) -> None:
     """Draw the spectrogram and the words of each side into a PNG at `path`.
 
-    Rows of about 10 s follow one another as on a page, up to 30: beyond 5 minutes each row holds more. A label
-    is made smaller until it fits its word, and left out where it would not be legible, so none overlap. With
-    `confidences`, one a word, the shade of a word of the first side tells how sure it is.
+    The page has rows of about 10 s. There are at most 30, so beyond 5 minutes each row is longer. A label is made
+    smaller until it fits its word, and is omitted where it would not be legible, so labels never overlap.
+
+    Args:
+        spectrogram: the recording.
+        sides: words by the name of their source, such as "words" or "PyTorch"; each gets a lane.
+        title: heading of the picture.
+        path: where the PNG is written.
+        confidences: one for each word of the first side: the lower, the paler the word is drawn.
 
     Raises:
         UserError: the file cannot be written.
@@ -126,7 +132,7 @@ def _clock_time(time_s: float, _: float) -> str:
 
 
 def _draw_mel(axes: Axes, spectrogram: Spectrogram, page: _Page, words: list[WordTime]) -> None:
-    """The spectrogram of one row, and the boundaries of `words` on it."""
+    """Draw the spectrogram of one row, and the boundaries of `words` on it."""
     start_s, end_s = axes.get_xlim()
     mel = spectrogram.between(start_s, end_s)
     extent = (start_s, start_s + mel.shape[1] / 100, 0.0, page.mel_in)
@@ -140,7 +146,7 @@ def _draw_mel(axes: Axes, spectrogram: Spectrogram, page: _Page, words: list[Wor
 def _draw_lane(
     axes: Axes, words: list[WordTime], middle_in: float, color: str, confidences: list[float] | None
 ) -> None:
-    """The words of one side that lie in the row of `axes`, each with its label if that fits."""
+    """Draw the words of one side that lie in the row of `axes`, each with its label if that fits."""
     row_start_s, row_end_s = axes.get_xlim()
     spans, shades = [], []
     for index, word in enumerate(words):
@@ -149,15 +155,15 @@ def _draw_lane(
             continue
         spans.append((start_s, end_s - start_s))
         shades.append(to_rgba(color, PLAIN_SHADE if confidences is None else MAX_SHADE * confidences[index]))
-        seen_s = (max(start_s, row_start_s), min(end_s, row_end_s))
-        _write_label(axes, word.text, seen_s, middle_in)
+        visible_s = (max(start_s, row_start_s), min(end_s, row_end_s))
+        _write_label(axes, word.text, visible_s, middle_in)
     height = 0.8 * LANE_IN
     axes.broken_barh(spans, (middle_in - height / 2, height), facecolors=shades)
     axes.broken_barh(spans, (middle_in - height / 2, height), facecolors="none", edgecolors=color)
 
 
 def _write_label(axes: Axes, text: str, span_s: tuple[float, float], middle_in: float) -> None:
-    """Write `text` into its span, as small as that asks for; nothing if it would not be legible."""
+    """Write `text` into its span, small enough to fit; write nothing if it would not be legible."""
     figure = axes.get_figure(root=True)
     assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
     left_px, right_px = (axes.transData.transform((time_s, 0.0))[0] for time_s in span_s)

@@ -7,15 +7,22 @@ from dataclasses import dataclass, replace
 
 from forced_aligner.output.records import TimedFile
 
-# Zero-length words are legal for this model, but not in every format: there they last one mel frame, and what
-# follows is moved by as much where it would overlap. JSON always has the raw times.
+# The model may give a word no length, which not every format can express. There, the word lasts one mel frame, and
+# the next word starts later if the two would overlap. JSON always has the raw times.
 MIN_WORD_MS = 10.0
 SENTENCE_END = (".", "?", "!", "…", "\u3002", "\uff1f", "\uff01")  # the last three: Chinese and Japanese
 
 
 @dataclass(frozen=True)
 class CueOptions:
-    """How words become subtitle cues."""
+    """How words become subtitle cues.
+
+    Attributes:
+        max_line_chars: longest text of a cue.
+        max_cue_s: longest duration of a cue.
+        max_pause_s: a longer pause between two words starts a new cue.
+        karaoke: whether VTT and ASS mark the time of each word inside its cue.
+    """
 
     max_line_chars: int = 42
     max_cue_s: float = 6.0
@@ -25,7 +32,7 @@ class CueOptions:
 
 @dataclass(frozen=True)
 class Span:
-    """A word as subtitle and label formats take it: never empty, never overlapping the one before."""
+    """A word as subtitle and label formats need it: it has a length, and does not overlap the word before."""
 
     text: str
     start_ms: float
@@ -35,59 +42,60 @@ class Span:
 
 
 def spans(file: TimedFile) -> list[Span]:
-    """The words with times, each at least `MIN_WORD_MS` long and after the one before."""
-    found: list[Span] = []
+    """The words that have times, each at least `MIN_WORD_MS` long and after the word before."""
+    timed: list[Span] = []
     previous_end = 0.0
     for word in file.words:
         if word.start_time_ms is None or word.end_time_ms is None:
             continue
         start = max(word.start_time_ms, previous_end)
         previous_end = max(word.end_time_ms, start + MIN_WORD_MS)
-        found.append(Span(word.text, start, previous_end, word.confidence or 0.0, word.no_space_before))
-    return found
+        timed.append(Span(word.text, start, previous_end, word.confidence or 0.0, word.no_space_before))
+    return timed
 
 
 def subtitle_spans(file: TimedFile) -> list[Span]:
-    """The same with the whole text: what has no times is joined to the word before it, or else to the first."""
-    found, waiting, timed = [], "", iter(spans(file))
+    """The same, with the text of words without times: each is joined to the word before it, or else to the first."""
+    joined_spans, text_before, timed = [], "", iter(spans(file))
     for word in file.words:
         if word.start_time_ms is not None:
             span = next(timed)
-            found.append(replace(span, text=waiting + span.text))
-            waiting = ""
-        elif found:
-            found[-1] = replace(found[-1], text=f"{found[-1].text} {word.text}")
+            joined_spans.append(replace(span, text=text_before + span.text))
+            text_before = ""
+        elif joined_spans:
+            joined_spans[-1] = replace(joined_spans[-1], text=f"{joined_spans[-1].text} {word.text}")
         else:
-            waiting += f"{word.text} "
-    return found
+            text_before += f"{word.text} "
+    return joined_spans
 
 
-def without_length(file: TimedFile) -> int:
-    """How many words are shorter than `MIN_WORD_MS`."""
+def count_words_without_length(file: TimedFile) -> int:
+    """How many words with times are shorter than `MIN_WORD_MS`."""
     return sum((word.end_time_ms or 0) - (word.start_time_ms or 0) < MIN_WORD_MS for word in file.timed)
 
 
 def group_cues(words: list[Span], options: CueOptions) -> list[list[Span]]:
-    """Group words into cues: up to a line's length and a cue's time, apart at pauses and at ends of sentences."""
-    found: list[list[Span]] = []
+    """Group words into cues within the limits of `options`; a pause or the end of a sentence starts a new cue."""
+    cues: list[list[Span]] = []
     for word in words:
-        if not found or _starts_cue(found[-1], word, options):
-            found.append([])
-        found[-1].append(word)
-    return found
+        if not cues or _starts_cue(cues[-1], word, options):
+            cues.append([])
+        cues[-1].append(word)
+    return cues
 
 
 def _starts_cue(cue: list[Span], word: Span, options: CueOptions) -> bool:
     return (
-        len(joined([*cue, word])) > options.max_line_chars
+        len(join_words([*cue, word])) > options.max_line_chars
         or word.end_ms - cue[0].start_ms > options.max_cue_s * 1000
         or word.start_ms - cue[-1].end_ms > options.max_pause_s * 1000
         or cue[-1].text.endswith(SENTENCE_END)
     )
 
 
-def joined(words: list[Span], mark: Callable[[Span], str] = lambda word: word.text) -> str:
+def join_words(words: list[Span], to_text: Callable[[Span], str] = lambda word: word.text) -> str:
+    """The text of `words`, with spaces where the transcript has them; `to_text` may escape or mark each word."""
     text = ""
     for index, word in enumerate(words):
-        text += ("" if index == 0 or word.no_space_before else " ") + mark(word)
+        text += ("" if index == 0 or word.no_space_before else " ") + to_text(word)
     return text

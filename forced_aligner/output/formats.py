@@ -1,4 +1,4 @@
-"""Word times in the form that the next program reads: json, srt, vtt, ass, textgrid, ctm, audacity, tsv."""
+"""Word times in file formats of other programs: json, srt, vtt, ass, textgrid, ctm, audacity, tsv."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _ctm(file: TimedFile, options: CueOptions) -> str:
 
 
 def _audacity(file: TimedFile, options: CueOptions) -> str:
-    """Audacity's label track: start s, end s, label. It takes labels without a length, so the times are raw."""
+    """Audacity's label track: start s, end s, label. Labels may have no length, so the raw times are written."""
     return "".join(
         f"{(word.start_time_ms or 0) / 1000:.3f}\t{(word.end_time_ms or 0) / 1000:.3f}\t{word.text}\n"
         for word in file.timed
@@ -56,11 +56,17 @@ def _tsv(file: TimedFile, options: CueOptions) -> str:
 
 @dataclass(frozen=True)
 class Format:
-    """A form of output: the suffix of its files, and what makes their content."""
+    """An output format.
+
+    Attributes:
+        suffix: of its files.
+        write: makes the content of a file.
+        needs_length: whether it cannot express a word without a length.
+    """
 
     suffix: str
     write: Callable[[TimedFile, CueOptions], str]
-    needs_length: bool = False  # cannot hold a word without a length
+    needs_length: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -76,10 +82,10 @@ FORMATS: dict[str, Format] = {
 
 
 def parse_formats(text: str) -> list[str]:
-    """Comma-separated names of formats.
+    """The names in a comma-separated list of formats, in order, each once.
 
     Raises:
-        UserError: a name that is not in `FORMATS`.
+        UserError: a name is not in `FORMATS`.
     """
     names = list(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     for name in names:

@@ -1,4 +1,4 @@
-"""What `infer` writes of one recording."""
+"""The word times of one recording, as `infer` writes them to JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from forced_aligner.base.records import Record
 
 
 class TimedWord(Record):
-    """A word of the transcript as it was written, with its times; one without a letter has none.
+    """A word of the transcript as it was written, with its times. A stretch without letters, such as a dash, has none.
 
-    `word` is the aligner's cleaned word. `confidence` is the probability that the head gives to the chosen time bins
-    and their neighbours, the lower one of start and end.
+    `word` is the aligner's cleaned word. `confidence`, 0 to 1, is the probability that the head gives to the chosen
+    time bin and its two neighbours; it is the lower one of start and end.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -30,7 +30,7 @@ class TimedWord(Record):
 
 
 class TimedFile(Record):
-    """What `infer` writes of one recording."""
+    """The words of one recording with their times: the JSON output of `infer`."""
 
     schema_version: Literal[1] = 1
     audio: str

@@ -1,4 +1,4 @@
-"""A picture of sizes against boundaries."""
+"""A picture of package sizes against bin-exact boundaries."""
 
 from __future__ import annotations
 

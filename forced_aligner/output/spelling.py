@@ -1,4 +1,4 @@
-"""The transcript's own words beside the aligner's: spelling and punctuation are kept, and every word in order."""
+"""Map the aligner's cleaned words back to the transcript, whose spelling and punctuation are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from forced_aligner.base.errors import UserError
 
-OPENING = {"Ps", "Pi"}  # Unicode categories of opening brackets and quotes: they belong to the word after them
+OPENING = {"Ps", "Pi"}  # Unicode categories of opening brackets and quotes, which belong to the word after them
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class WrittenWord:
 
     Attributes:
         text: its letters and its punctuation.
-        word: the index of the aligner's word in it; None where it has none, as a dash between spaces.
-        no_space_before: whether no space stands before it.
+        word: the index of the aligner's word in it; None where it has none, such as a dash between spaces.
+        no_space_before: whether it follows the stretch before it without a space.
     """
 
     text: str
@@ -27,14 +27,14 @@ class WrittenWord:
 
 
 def written_words(transcript: str, words: list[str]) -> list[WrittenWord]:
-    """Cut a transcript into a stretch for each word, with its punctuation, and stretches without a word.
+    """Cut a transcript into stretches: one for each word with its punctuation, and some without a word.
 
     Args:
         transcript: as the user wrote it.
-        words: the aligner's words, each a run of the transcript's letters and digits in order.
+        words: the aligner's words; their letters and digits occur in the transcript in this order.
 
     Raises:
-        UserError: the words are not the transcript's, which a tokenizer that rewrites letters could cause.
+        UserError: a word is not in the transcript; a tokenizer that rewrites letters can cause this.
     """
     spans = _spans(transcript, words)
     cuts = [0]
@@ -49,12 +49,12 @@ def written_words(transcript: str, words: list[str]) -> list[WrittenWord]:
 
 
 def _spans(transcript: str, words: list[str]) -> list[tuple[int, int]]:
-    """First character and last + 1 of each word.
+    """(start, end) of each word in the transcript, as characters; the end is exclusive.
 
-    nagisa, for Japanese, writes the compatible letter (NFKC) for a full-width or half-width one: where the words are
-    not found as they are, they are looked for so.
+    nagisa, the Japanese tokenizer, replaces full-width and half-width letters by their compatible forms (NFKC). Where
+    the words do not occur as they are, they are therefore looked for in the transcript's NFKC form.
     """
-    as_written = [(letter, place, place + 1) for place, letter in enumerate(transcript)]
+    as_written = [(letter, index, index + 1) for index, letter in enumerate(transcript)]
     spans, _ = _find(as_written, words)
     if len(spans) < len(words):
         spans, missing = _find(_compatible(transcript), words)
@@ -64,20 +64,27 @@ def _spans(transcript: str, words: list[str]) -> list[tuple[int, int]]:
 
 
 def _find(letters: list[tuple[str, int, int]], words: list[str]) -> tuple[list[tuple[int, int]], str | None]:
-    """The spans of the words that are there in order, and the first one that is not."""
+    """The spans of the words up to the first that does not follow in order, and that word; None if all are found.
+
+    Args:
+        letters: the transcript, as (letter, start, end).
+        words: the words to find.
+    """
     spans: list[tuple[int, int]] = []
-    rest = iter(letters)
+    remaining = iter(letters)
     for word in words:
-        places = [next(((start, end) for letter, start, end in rest if letter == wanted), None) for wanted in word]
-        if places[0] is None or places[-1] is None:
+        letter_spans = [
+            next(((start, end) for letter, start, end in remaining if letter == expected), None) for expected in word
+        ]
+        if letter_spans[0] is None or letter_spans[-1] is None:
             return spans, word
-        spans.append((places[0][0], places[-1][1]))
+        spans.append((letter_spans[0][0], letter_spans[-1][1]))
     return spans, None
 
 
 def _compatible(transcript: str) -> list[tuple[str, int, int]]:
-    """The letters of the transcript in NFKC, each with the first character and last + 1 that it was made from."""
-    starts = [place for place, letter in enumerate(transcript) if not (place and _joins(letter))]
+    """The transcript's letters in NFKC, each with the (start, end) of the characters that it was made from."""
+    starts = [index for index, letter in enumerate(transcript) if not (index and _joins(letter))]
     return [
         (letter, start, end)
         for start, end in pairwise([*starts, len(transcript)])
@@ -86,12 +93,12 @@ def _compatible(transcript: str) -> list[tuple[str, int, int]]:
 
 
 def _joins(letter: str) -> bool:
-    """Whether NFKC may compose a character with the one before it, as it does a half-width voicing mark."""
+    """Whether NFKC may merge a character with the one before it, such as a half-width voicing mark."""
     return unicodedata.combining(unicodedata.normalize("NFKC", letter)[0]) != 0
 
 
 def _cut(between: str) -> int:
-    """Where the text between two words is cut: after its last space, else before its opening brackets and quotes."""
+    """Where to cut the text between two words: after its last space, else before its opening brackets and quotes."""
     for index in range(len(between), 0, -1):
         if between[index - 1].isspace():
             return index
@@ -102,7 +109,7 @@ def _cut(between: str) -> int:
 
 
 def _split_stretch(transcript: str, begin: int, end: int, span: tuple[int, int], word: int) -> list[WrittenWord]:
-    """The stretch that holds the word, and what stands alone between spaces before and after it."""
+    """The stretch of `transcript[begin:end]` that has the word, and the stretches without a word around it."""
     start, stop = span
     while start > begin and not transcript[start - 1].isspace():
         start -= 1

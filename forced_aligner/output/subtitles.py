@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from forced_aligner.output.cues import CueOptions, Span, group_cues, joined, subtitle_spans
+from forced_aligner.output.cues import CueOptions, Span, group_cues, join_words, subtitle_spans
 from forced_aligner.output.records import TimedFile
 
 
 def subtitles(file: TimedFile, options: CueOptions, kind: str) -> str:
+    """The content of a subtitle file; `kind` is `srt`, `vtt` or `ass`."""
     import pysubs2
 
     subtitles = pysubs2.SSAFile()
     for cue in group_cues(subtitle_spans(file), options):
-        text = joined(cue, _clean if kind != "vtt" else _clean_vtt)
+        text = join_words(cue, _clean if kind != "vtt" else _clean_vtt)
         if options.karaoke and kind == "vtt":
-            text = joined(cue, lambda word: f"<{_vtt_time(word.start_ms)}>{_clean_vtt(word)}")
+            text = join_words(cue, lambda word: f"<{_vtt_time(word.start_ms)}>{_clean_vtt(word)}")
         elif options.karaoke and kind == "ass":
             text = _ass_karaoke(cue)
         subtitles.append(pysubs2.SSAEvent(start=round(cue[0].start_ms), end=round(cue[-1].end_ms), text=text))
@@ -21,7 +22,7 @@ def subtitles(file: TimedFile, options: CueOptions, kind: str) -> str:
 
 
 def _clean(word: Span) -> str:
-    """Braces open style tags in these formats."""
+    """The word without braces, which open style tags in these formats."""
     return word.text.replace("{", "(").replace("}", ")")
 
 

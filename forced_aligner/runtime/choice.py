@@ -1,4 +1,4 @@
-"""Which runtime executes the packages."""
+"""The choice of the runtime that executes the packages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from forced_aligner.runtime.protocol import Backend
 
 
 def make_backend(name: BackendName, bundle: Bundle, device: DeviceName = "cpu") -> Backend:
-    """The backend `name`; `auto` is Core ML on macOS and the MIL runtime elsewhere, which runs on `device`.
+    """The backend `name` over the packages of `bundle`.
+
+    `auto` is Core ML on macOS, unless a GPU is asked for, and the MIL runtime elsewhere. `device` is for the MIL
+    runtime only.
 
     Raises:
-        UserError: Core ML was asked for away from macOS, or with a device, or there is no such device.
+        UserError: Core ML is asked for without macOS or with a device, or PyTorch does not have the device.
     """
     on_macos = sys.platform == "darwin"
     if name == "coreml" and not on_macos:

@@ -1,4 +1,4 @@
-"""Core ML itself, on macOS only."""
+"""The backend that runs packages with Core ML itself, on macOS only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forced_aligner.runtime.protocol import Arrays
 
 
 class CoreMLBackend:
-    """Core ML itself, on macOS only; each function is compiled on first use and kept."""
+    """Core ML itself, on macOS only. Each function is compiled on first use and kept."""
 
     name = "coreml"
 
@@ -26,10 +26,10 @@ class CoreMLBackend:
         self._models: dict[tuple[str, str], Any] = {}
 
     def load(self, component: str, function: str) -> None:
-        """Compile `function` of `component`.
+        """Compile `function` of `component`, if it is not compiled yet.
 
         Raises:
-            UserError: this macOS cannot load it: the packages may be for a newer one.
+            UserError: this macOS cannot load it; the packages may need a newer one.
         """
         if (component, function) in self._models:
             return
@@ -47,8 +47,8 @@ class CoreMLBackend:
         self._models[component, function] = model
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run `function` of `component`."""
+        """Run `function` of `component`: arrays by input name -> arrays by output name."""
         self.load(component, function)
         outputs = self._models[component, function].predict(dict(inputs))
-        # Core ML pads rows (5000 classes have a stride of 5008); np.array copies by strides into plain layout.
+        # Core ML pads rows: 5000 classes have a stride of 5008. np.array follows strides and copies contiguously.
         return {name: np.array(array) for name, array in outputs.items()}

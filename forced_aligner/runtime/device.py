@@ -1,4 +1,4 @@
-"""Where PyTorch computes: the MIL runtime and the reference."""
+"""The device on which PyTorch computes, for the MIL runtime and for the reference."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from forced_aligner.runtime.names import DeviceName
 
 
 def require_device(name: DeviceName) -> None:
-    """Refuse a device that PyTorch does not have here; on a GPU, float32 is to be float32 and not TF32.
+    """Refuse a device that PyTorch does not have here, and turn TF32 off, so that a GPU computes in full float32.
 
     Raises:
-        UserError: it does not.
+        UserError: PyTorch has no such device.
     """
     import torch
 

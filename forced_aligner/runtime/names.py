@@ -1,4 +1,4 @@
-"""What a user may ask of the runtime; no heavy imports, so that `--help` is quick."""
+"""The names of backends and devices on the command line; no heavy imports, so that `--help` is quick."""
 
 from typing import Literal
 

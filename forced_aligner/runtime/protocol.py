@@ -1,4 +1,4 @@
-"""What every runtime offers."""
+"""The interface of every runtime."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Backend(Protocol):
-    """Runs one function of one component."""
+    """Executes the packages of a converted folder, one function at a time.
+
+    Attributes:
+        name: as in `--backend`.
+    """
 
     name: str
 
     def load(self, component: str, function: str) -> None:
-        """Make `function` of `component` ready, if it is not."""
+        """Load `function` of `component`, if it is not loaded yet."""
         ...
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Arrays by input name -> arrays by output name."""
+        """Run `function` of `component`: arrays by input name -> arrays by output name."""
         ...

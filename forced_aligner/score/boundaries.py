@@ -1,4 +1,4 @@
-"""Boundary errors and their summary."""
+"""Boundary errors of one clip, and their summary."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import WordTime
 from forced_aligner.score.records import Scores
 
-SAME_BIN_MS = 0.5  # times are whole milliseconds: closer than this is the same bin
+SAME_BIN_MS = 0.5  # times are whole milliseconds: a smaller difference is the same bin
 
 
-def boundary_errors_ms(ours: list[WordTime], theirs: list[WordTime]) -> NDArray[np.float64]:
-    """|difference| of every boundary, (2 * words,): a word has a start and an end.
+def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDArray[np.float64]:
+    """Absolute differences of all boundaries in ms, (2 * words,): start and end of the first word, of the second, ...
 
     Raises:
-        UserError: the two do not hold the same words in the same order.
+        UserError: the two lists do not have the same words in the same order.
     """
-    if [word.text for word in ours] != [word.text for word in theirs]:
+    if [word.text for word in words] != [word.text for word in reference]:
         raise UserError(
-            f"the words differ ({len(ours)} against {len(theirs)}): the reference was made from another transcript; "
-            "run compare-models.py again"
+            f"the words differ ({len(words)} against {len(reference)}): the reference was made from another "
+            "transcript; run compare-models.py again"
         )
     return np.array(
         [
-            error
-            for our, their in zip(ours, theirs, strict=True)
-            for error in (abs(our.start_time_ms - their.start_time_ms), abs(our.end_time_ms - their.end_time_ms))
+            error_ms
+            for word, expected in zip(words, reference, strict=True)
+            for error_ms in (
+                abs(word.start_time_ms - expected.start_time_ms),
+                abs(word.end_time_ms - expected.end_time_ms),
+            )
         ]
     )
 
 
 def score_errors(errors_ms: NDArray[np.float64]) -> Scores:
-    """Summary of the boundary errors, (boundaries,)."""
+    """Summarize boundary errors in ms, (boundaries,); an even count, at least two."""
 
-    def percent(within: NDArray[np.bool_]) -> float:
-        return round(float(within.mean() * 100), 2)
+    def percent(is_within: NDArray[np.bool_]) -> float:
+        return round(float(is_within.mean() * 100), 2)
 
     return Scores(
         words=errors_ms.size // 2,

@@ -1,4 +1,4 @@
-"""What a conversion must reach."""
+"""The parity gate: how close the packages must come to PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from forced_aligner.score.records import Reference, Scores
 
 @dataclass(frozen=True)
 class Gate:
-    """What a conversion must reach."""
+    """Thresholds that a conversion must meet to pass.
+
+    Attributes:
+        max_aas_ms: largest mean boundary error.
+        min_within_20ms_percent: smallest share of boundaries within 20 ms.
+    """
 
     max_aas_ms: float = 5.0
     min_within_20ms_percent: float = 95.0
@@ -22,7 +27,7 @@ class Gate:
 
 
 def check_same_checkpoint(metadata: BundleMetadata, reference: Reference) -> None:
-    """Refuse a reference that was made from another checkpoint than the packages.
+    """Refuse a reference that was not made from the checkpoint of the packages.
 
     Raises:
         UserError: the fingerprints differ.

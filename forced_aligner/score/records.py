@@ -12,7 +12,7 @@ from forced_aligner.package.metadata import Precision
 
 
 class ReferenceEnvironment(Record):
-    """What the PyTorch reference ran on."""
+    """The library versions and settings that the PyTorch reference was made with."""
 
     torch: str
     transformers: str
@@ -45,13 +45,16 @@ class Reference(Record):
     samples: list[ReferenceSample] = Field(min_length=1)
 
     def head(self, count: int | None) -> Reference:
-        """The first `count` files; all of them for None."""
+        """The reference cut to its first `count` clips; all clips for None."""
         samples = self.samples[:count]
         return self.model_copy(update={"samples": samples, "num_samples": len(samples)})
 
 
 class Scores(Record):
-    """Boundary errors against the reference; a word has two boundaries."""
+    """Summary of the boundary errors against the reference. A word has two boundaries.
+
+    `aas_ms`, the accumulated average shift, is the mean boundary error.
+    """
 
     words: int
     boundaries: int
@@ -64,14 +67,14 @@ class Scores(Record):
 
 
 class TruthScores(Record):
-    """Mean boundary error against the true times, for both sides."""
+    """Mean boundary errors against the true times, in ms: of the packages and of PyTorch."""
 
     packages: float
     pytorch: float
 
 
 class SampleScores(Scores):
-    """The scores of one file, with the latency of both sides."""
+    """The scores of one clip, with the latency of the packages and of PyTorch."""
 
     audio: str
     duration_s: float
@@ -87,7 +90,7 @@ class ParityReport(Scores):
     model_id: str
     backend: str
     precision: dict[str, Precision]
-    package_sha256: dict[str, str]  # which packages were run, by component
+    package_sha256: dict[str, str]  # identifies the packages that were run, by component
     files: int
     passed: bool
     samples: list[SampleScores]
@@ -95,14 +98,14 @@ class ParityReport(Scores):
 
 
 class ComponentScore(Record):
-    """One component against PyTorch in float32, on the same inputs: the lowest PSNR of its calls."""
+    """One component against PyTorch in float32, on the same inputs: the lowest PSNR of all calls."""
 
-    psnr_db: float | None  # None: equal in every bit, or not finite
+    psnr_db: float | None  # None: every bit is equal, or a value is not finite
     finite: bool
 
 
 class SweepRow(Record):
-    """One converted folder in a table of several."""
+    """One converted folder in the table of a sweep."""
 
     name: str
     size_bytes: int

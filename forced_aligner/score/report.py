@@ -1,4 +1,4 @@
-"""From word times of both sides to a parity report."""
+"""The parity report, made from the word times of the packages and of PyTorch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from forced_aligner.score.records import (
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """One clip: its line of the report, and its boundary errors, each (boundaries,).
+    """The scores of one clip, and its boundary errors in ms, each (boundaries,).
 
     Attributes:
-        scores: the line of the report.
+        scores: the clip's entry in the report.
         errors_ms: packages against PyTorch.
         true_errors_ms: packages and PyTorch against the true times, where the data has them.
     """
@@ -38,10 +38,10 @@ class ScoredClip:
 
 
 def score_clip(words: list[WordTime], latency_ms: float, sample: ReferenceSample) -> ScoredClip:
-    """Score the packages' `words` of a clip against its reference.
+    """Score the `words` that the packages gave for a clip against its reference; `latency_ms` is theirs.
 
     Raises:
-        UserError: the words are not those of the reference.
+        UserError: the words differ from those of the reference.
     """
     errors_ms = boundary_errors_ms(words, sample.alignments)
     true_times, true_errors_ms = sample.true_alignments, None
@@ -59,7 +59,7 @@ def score_clip(words: list[WordTime], latency_ms: float, sample: ReferenceSample
 
 
 def make_report(metadata: BundleMetadata, backend: str, clips: Sequence[ScoredClip], gate: Gate) -> ParityReport:
-    """The report over all `clips`, which `backend` executed, judged by `gate`."""
+    """The report on all `clips`, which `backend` executed; `gate` decides whether they pass."""
     total = score_errors(np.concatenate([clip.errors_ms for clip in clips]))
     true_errors_ms = [clip.true_errors_ms for clip in clips if clip.true_errors_ms]
     return ParityReport(
@@ -82,7 +82,7 @@ def _truth_scores(packages: NDArray[np.float64], pytorch: NDArray[np.float64]) -
 def sweep_row(
     name: str, metadata: BundleMetadata, report: ParityReport, components: dict[str, ComponentScore]
 ) -> SweepRow:
-    """One line of the table: a converted folder, its parity report and its components' scores (or none)."""
+    """The table row of a converted folder: its size, its parity scores and its component scores, which may be none."""
     return SweepRow(
         name=name,
         size_bytes=sum(record.size_bytes for record in metadata.components.values()),

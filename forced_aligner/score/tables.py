@@ -13,7 +13,7 @@ SCORE_COLUMNS = ("boundaries", "bin-exact %", "AAS ms", "max ms", "<=20 ms %", "
 
 
 def score_cells(scores: Scores) -> list[str]:
-    """The cells under `SCORE_COLUMNS`."""
+    """The table cells of `scores`, in the order of `SCORE_COLUMNS`."""
     return [
         str(scores.boundaries),
         f"{scores.bin_exact_percent:.2f}",
@@ -26,22 +26,25 @@ def score_cells(scores: Scores) -> list[str]:
 
 
 def print_report(report: ParityReport) -> None:
-    """One row a file, and all files together; times against truth where the data has them."""
+    """Print a row for each file and one for all; errors against the true times too, where the data has them."""
     table = Table(title=f"{report.model_id}: packages on {report.backend} against PyTorch")
-    has_truth = report.truth_aas_ms is not None
-    headings = ["file", "s", *SCORE_COLUMNS, *(["truth: packages ms", "truth: PyTorch ms"] if has_truth else [])]
+    has_true_times = report.truth_aas_ms is not None
+    headings = ["file", "s", *SCORE_COLUMNS, *(["truth: packages ms", "truth: PyTorch ms"] if has_true_times else [])]
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "file" else "right")
     for sample in report.samples:
         table.add_row(
-            Path(sample.audio).name, f"{sample.duration_s:.1f}", *score_cells(sample), *_truth_cells(sample, has_truth)
+            Path(sample.audio).name,
+            f"{sample.duration_s:.1f}",
+            *score_cells(sample),
+            *_true_time_cells(sample, has_true_times),
         )
     table.add_section()
     table.add_row(
         "all",
         f"{sum(s.duration_s for s in report.samples):.1f}",
         *score_cells(report),
-        *_truth_cells(report, has_truth),
+        *_true_time_cells(report, has_true_times),
     )
     _console().print(table)
     verdict = "passed" if report.passed else "FAILED"
@@ -52,7 +55,7 @@ def print_report(report: ParityReport) -> None:
 
 
 def print_rows(rows: list[SweepRow], title: str) -> None:
-    """One row a converted folder; for each component that was measured its PSNR, or that it is not finite."""
+    """Print a row for each converted folder, with the PSNR of each measured component, or that it is not finite."""
     table = Table(title=title)
     keys = list(rows[0].components)
     headings = ["packages", "MB", "bin-exact %", "AAS ms", "max ms", *(f"{key} dB" for key in keys)]
@@ -71,14 +74,14 @@ def _component_cell(score: ComponentScore) -> str:
     return "equal" if score.psnr_db is None else f"{score.psnr_db:.1f}"
 
 
-def _truth_cells(scores: object, has_truth: bool) -> list[str]:
-    truth = getattr(scores, "truth_aas_ms", None)
-    if not has_truth:
+def _true_time_cells(scores: object, has_true_times: bool) -> list[str]:
+    if not has_true_times:
         return []
-    return [f"{truth.packages:.1f}", f"{truth.pytorch:.1f}"] if truth else ["", ""]
+    true_scores = getattr(scores, "truth_aas_ms", None)
+    return [f"{true_scores.packages:.1f}", f"{true_scores.pytorch:.1f}"] if true_scores else ["", ""]
 
 
 def _console() -> Console:
-    """A console on stdout; a file or a pipe gets lines wide enough for every column."""
+    """A console on stdout. In a file or a pipe, lines are wide enough for every column."""
     console = Console()
     return console if console.is_terminal else Console(width=160)

@@ -1,4 +1,4 @@
-"""The host's mel equals the processor's, and what a host in another language gets wrong is shown to matter."""
+"""The host's mel equals the processor's, and the usual mistakes of hosts in other languages change it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MEL_ATOL = 1e-4
 
 
 def tone(duration_s, rate_hz=16_000):
-    """Two tones and noise, of speech-like level."""
+    """(samples,) of a pulsed tone and noise, as loud as speech."""
     time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
     noise = np.random.default_rng(0).standard_normal(time_s.size)
     return (0.2 * np.sin(2 * np.pi * 220 * time_s) * (time_s % 0.5 < 0.3) + 0.01 * noise).astype(np.float32)
@@ -29,9 +29,9 @@ def processor_mel(processor, samples):
 @pytest.mark.parametrize("duration_s", [0.01, 0.3, 0.5, 1.0, 3.456, 12.3, 31.7])
 def test_host_mel_equals_the_processors(demo_processor, duration_s):
     samples = tone(duration_s)
-    found, expected = log_mel(samples, 128), processor_mel(demo_processor, samples)
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=MEL_ATOL)
+    actual, expected = log_mel(samples, 128), processor_mel(demo_processor, samples)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=MEL_ATOL)
 
 
 def test_host_mel_equals_the_processors_on_speech(demo_processor, demo_clips):
@@ -45,15 +45,15 @@ def test_host_mel_equals_the_processors_on_speech(demo_processor, demo_clips):
 )
 def test_a_host_with_another_mel_is_far_off(trap, changes, monkeypatch, demo_processor):
     samples = tone(3.0)
-    right = librosa.feature.melspectrogram
+    melspectrogram = librosa.feature.melspectrogram
 
-    def wrong(**arguments):
-        return right(**{**arguments, **changes})
+    def changed(**arguments):
+        return melspectrogram(**{**arguments, **changes})
 
-    monkeypatch.setattr(librosa.feature, "melspectrogram", wrong)
-    found, expected = log_mel(samples, 128), processor_mel(demo_processor, samples)
-    frames = min(found.shape[1], expected.shape[1])
-    assert np.abs(found[:, :frames] - expected[:, :frames]).max() > 100 * MEL_ATOL, trap
+    monkeypatch.setattr(librosa.feature, "melspectrogram", changed)
+    actual, expected = log_mel(samples, 128), processor_mel(demo_processor, samples)
+    frames = min(actual.shape[1], expected.shape[1])
+    assert np.abs(actual[:, :frames] - expected[:, :frames]).max() > 100 * MEL_ATOL, trap
 
 
 def test_the_last_chunk_is_zero_padded():
@@ -67,7 +67,7 @@ def test_the_last_chunk_is_zero_padded():
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000, 192_000])
 def test_audio_of_any_rate_and_format_is_decoded(tmp_path, suffix, rate_hz):
     if rate_hz == 192_000 and suffix in ("ogg", "mp3"):
-        rate_hz = 32_000  # they have no 192 kHz
+        rate_hz = 32_000  # these formats have no 192 kHz
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, tone(1.5, rate_hz), rate_hz)
     samples = load_audio(path)

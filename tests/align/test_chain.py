@@ -35,7 +35,7 @@ def long_clip(demo_clips):
     return load_audio(Path(clip.audio)), clip.transcript
 
 
-def both(aligner, demo_model, demo_processor, samples, transcript):
+def align_both(aligner, demo_model, demo_processor, samples, transcript):
     ours = aligner.align(samples, transcript, "English").words
     theirs = align_with_pytorch(demo_model, demo_processor, samples, transcript, "English")
     return ours, theirs
@@ -44,12 +44,12 @@ def both(aligner, demo_model, demo_processor, samples, transcript):
 def test_every_demo_clip_is_bin_exact(aligner, demo_model, demo_processor, demo_clips):
     for clip in demo_clips:
         samples = load_audio(Path(clip.audio))
-        ours, theirs = both(aligner, demo_model, demo_processor, samples, clip.transcript)
+        ours, theirs = align_both(aligner, demo_model, demo_processor, samples, clip.transcript)
         assert ours == theirs, clip.audio
 
 
-# Half a window (52 frames, 4 s), one, two (208 frames, 16 s: the end of one audio-transformer call), its 256 frames
-# (19.7 s), three calls; ends at a chunk's first frames, inside it and at its end; less than half a second.
+# Half a window (52 frames, 4 s), one window, two (208 frames, 16 s: all that one audio-transformer call takes), the 256
+# frames of its input (19.7 s), and three calls; ends at the start, inside and at the end of a chunk; under 0.5 s.
 DURATIONS_S = [
     0.01,
     0.2,
@@ -77,7 +77,7 @@ def test_bin_exact_wherever_the_audio_ends(aligner, demo_model, demo_processor, 
     samples, transcript = long_clip
     cut = np.concatenate([samples, samples])[: round(duration_s * SAMPLE_RATE_HZ)]
     words = " ".join(transcript.split()[: max(1, int(duration_s * 1.5))])
-    ours, theirs = both(aligner, demo_model, demo_processor, cut, words)
+    ours, theirs = align_both(aligner, demo_model, demo_processor, cut, words)
     assert ours == theirs
 
 
@@ -90,7 +90,7 @@ def test_the_prompt_is_the_processors(aligner, demo_processor, long_clip):
 
 
 class GarbagePadding(MilBackend):
-    """Fills the padded rows, which the host leaves zero, with garbage."""
+    """Fills the padded rows, which the host sets to zero, with garbage."""
 
     def predict(self, component, function, inputs):
         inputs = {name: array.copy() for name, array in inputs.items()}
@@ -102,20 +102,20 @@ class GarbagePadding(MilBackend):
 
 
 def test_padded_positions_never_reach_a_real_one(aligner, demo_bundle, long_clip):
-    """A trap of hosts in other languages: whatever the padding holds, the words are the same."""
+    """A trap of hosts in other languages. Whatever the values of the padding, the words are the same."""
     samples, transcript = long_clip
     expected = aligner.align(samples, transcript).words
     assert Aligner(demo_bundle, GarbagePadding(demo_bundle)).align(samples, transcript).words == expected
 
 
 def test_attended_padding_moves_boundaries(demo_bundle, demo_clips, aligner):
-    """The exactness above is not for free: the mask of the earlier system moves words."""
-    careless = Aligner(demo_bundle, MilBackend(demo_bundle), mask=attend_all)
+    """The window mask is needed for that exactness: a mask that hides nothing, as in an earlier system, moves words."""
+    without_mask = Aligner(demo_bundle, MilBackend(demo_bundle), mask=attend_all)
     moved = 0
     for clip in demo_clips[:7]:
         samples = load_audio(Path(clip.audio))
         words = aligner.align(samples, clip.transcript).words
-        moved += words != careless.align(samples, clip.transcript).words
+        moved += words != without_mask.align(samples, clip.transcript).words
     assert moved > 0
 
 
@@ -138,7 +138,7 @@ def test_a_missing_component_is_named(demo_bundle, missing):
         Aligner(part, MilBackend(part))
 
 
-def test_what_fits_in_no_decoder_is_refused_with_the_way_out(aligner):
+def test_a_prompt_longer_than_every_decoder_is_refused_with_the_option_to_use(aligner):
     with pytest.raises(UserError, match=r"longest converted decoder takes 1024; .*--decoder-lengths 256,640,1024,2048"):
         aligner.align(np.zeros(16_000, np.float32), "word " * 200)
 
@@ -203,7 +203,7 @@ def test_core_ml_needs_macos(demo_bundle, monkeypatch):
 
 
 def test_a_host_must_copy_by_strides(demo_bundle, monkeypatch):
-    """A trap of hosts in other languages: Core ML pads rows, 5000 classes have a stride of 5008."""
+    """A trap of hosts in other languages. Core ML pads rows: 5000 classes have a stride of 5008."""
     rows = np.arange(2 * 5008, dtype=np.float32).reshape(1, 2, 5008)[:, :, :5000]
 
     class PaddedModel:
@@ -215,9 +215,9 @@ def test_a_host_must_copy_by_strides(demo_bundle, monkeypatch):
             return {"logits": rows}
 
     monkeypatch.setattr("coremltools.models.MLModel", PaddedModel)
-    found = CoreMLBackend(demo_bundle).predict("lm_head", "main", {})["logits"]
-    assert found.strides == (2 * 5000 * 4, 5000 * 4, 4)
-    assert found[0, 1, 0] == 5008
+    logits = CoreMLBackend(demo_bundle).predict("lm_head", "main", {})["logits"]
+    assert logits.strides == (2 * 5000 * 4, 5000 * 4, 4)
+    assert logits[0, 1, 0] == 5008
 
 
 def test_packages_that_core_ml_refuses_are_one_sentence(demo_bundle, monkeypatch):
@@ -236,5 +236,5 @@ def test_core_ml_itself_is_bin_exact(demo_bundle, demo_model, demo_processor, de
     aligner = Aligner(demo_bundle, CoreMLBackend(demo_bundle))
     for clip in demo_clips:
         samples = load_audio(Path(clip.audio))
-        ours, theirs = both(aligner, demo_model, demo_processor, samples, clip.transcript)
+        ours, theirs = align_both(aligner, demo_model, demo_processor, samples, clip.transcript)
         assert ours == theirs, clip.audio

@@ -21,7 +21,7 @@ SERVED = [
     ("Spanish", "es", "¿Qué tal, señor?", ["Qué", "tal", "señor"]),
 ]
 EXTRAS = [("Japanese", "ja", "nagisa"), ("Korean", "ko", "soynlp")]
-# The model's other half, the recogniser, speaks these; the aligner does not.
+# The recognition model of the family serves more languages; the aligner refuses them.
 REFUSED = ["Arabic", "ar", "Dutch", "nl", "English (US)", "en-US", "", "klingon"]
 
 
@@ -29,7 +29,9 @@ REFUSED = ["Arabic", "ar", "Dutch", "nl", "English (US)", "en-US", "", "klingon"
 def test_nine_languages_are_split_by_the_processor_alone(demo_processor, name, code, text, words):
     for language in (name, name.lower(), code, code.upper()):
         assert split_words(demo_processor, text, language) == words
-    assert [unit.word for unit in written_words(text, words) if unit.word is not None] == list(range(len(words)))
+    assert [stretch.word for stretch in written_words(text, words) if stretch.word is not None] == list(
+        range(len(words))
+    )
 
 
 @pytest.mark.parametrize("language", REFUSED)
@@ -65,13 +67,13 @@ def test_japanese_keeps_the_letters_that_nagisa_rewrites(demo_processor):
     text = "２０２３年、ﾃﾞｰﾀを　New York で。"
     words = split_words(demo_processor, text, "Japanese")
     assert "".join(words) == "2023年データをNewYorkで"
-    found = written_words(text, words)
-    assert [unit.word for unit in found] == list(range(len(words)))
-    assert "".join(unit.text for unit in found).replace(" ", "") == text.replace(" ", "").replace("　", "")
+    stretches = written_words(text, words)
+    assert [stretch.word for stretch in stretches] == list(range(len(words)))
+    assert "".join(stretch.text for stretch in stretches).replace(" ", "") == text.replace(" ", "").replace("　", "")
 
 
 def test_korean_words_are_those_between_spaces(demo_processor):
-    """transformers gives soynlp's tokenizer no scores; qwen-asr gives it a dictionary, which cuts off particles."""
+    """transformers gives soynlp's tokenizer no scores; qwen-asr gives it a dictionary, which splits off particles."""
     pytest.importorskip("soynlp", reason="needs uv sync --extra korean")
     from soynlp.tokenizer import LTokenizer
 
@@ -85,7 +87,7 @@ def test_korean_words_are_those_between_spaces(demo_processor):
     ("language", "package", "text", "count"),
     [("Japanese", "nagisa", "今日は良い天気です。", 5), ("Korean", "soynlp", "오늘은 날씨가 좋아요!", 3)],
 )
-def test_both_are_aligned_by_the_packages_as_by_pytorch(
+def test_japanese_and_korean_are_aligned_by_the_packages_as_by_pytorch(
     demo_bundle, demo_model, demo_processor, language, package, text, count
 ):
     pytest.importorskip(package, reason=f"needs uv sync --extra {language.lower()}")

@@ -1,4 +1,4 @@
-"""Long recordings: every word once and in order, joins as good as the middle, and nothing changes for short ones."""
+"""Long recordings: each word once and in order, times as good near cuts as elsewhere, and no change for short ones."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from forced_aligner.jobs.infer import align_file
 from forced_aligner.runtime.mil.backend import MilBackend
 
 PIECE_S = 12.0
-NEAR_S = 1.5  # of a cut
+NEAR_S = 1.5  # distance from a cut that counts as near
 SEGMENT_MS = 80
 
 
@@ -30,7 +30,7 @@ def aligner(demo_bundle):
 
 @pytest.fixture(scope="module")
 def recording(demo_clips):
-    """Clips joined with pauses to 74 s, with the true times."""
+    """Clips joined with pauses to a recording of 74 s, with the true times."""
     clips = []
     for clip in demo_clips[1:9]:
         audio = load_audio(Path(clip.audio))
@@ -43,7 +43,7 @@ def recording(demo_clips):
 
 
 @pytest.fixture(scope="module")
-def found(aligner, recording):
+def alignment(aligner, recording):
     return align_recording(aligner, recording.audio, recording.transcript, "English", PIECE_S)
 
 
@@ -58,17 +58,17 @@ def check_order(alignment, recording):
     assert times_ms(alignment).max() <= 1000 * alignment.duration_s
 
 
-def test_no_word_is_lost_or_doubled_or_out_of_order(found, recording):
-    check_order(found, recording)
-    assert found.warnings == []
-    pieces_s = np.diff([0, *found.cuts_s, found.duration_s])
+def test_no_word_is_lost_or_doubled_or_out_of_order(alignment, recording):
+    check_order(alignment, recording)
+    assert alignment.warnings == []
+    pieces_s = np.diff([0, *alignment.cuts_s, alignment.duration_s])
     assert len(pieces_s) >= 6
     assert pieces_s.max() <= PIECE_S
 
 
-def test_joins_are_as_good_as_the_middle(found, recording):
-    errors_ms = np.abs(times_ms(found) - recording.times_ms)
-    centres_s, cuts_s = recording.times_ms.mean(axis=1) / 1000, np.array(found.cuts_s)
+def test_joins_are_as_good_as_the_middle(alignment, recording):
+    errors_ms = np.abs(times_ms(alignment) - recording.times_ms)
+    centres_s, cuts_s = recording.times_ms.mean(axis=1) / 1000, np.array(alignment.cuts_s)
     near = np.abs(centres_s[:, None] - cuts_s).min(axis=1) < NEAR_S
     assert near.sum() >= 20
     assert errors_ms[near].mean() < errors_ms[~near].mean() + 10
@@ -77,15 +77,15 @@ def test_joins_are_as_good_as_the_middle(found, recording):
         assert not ((start_ms + SEGMENT_MS < cuts_s * 1000) & (cuts_s * 1000 < end_ms - SEGMENT_MS)).any(), word
 
 
-def test_the_error_does_not_grow_with_time(found, recording):
-    errors_ms = np.abs(times_ms(found) - recording.times_ms)
+def test_the_error_does_not_grow_with_time(alignment, recording):
+    errors_ms = np.abs(times_ms(alignment) - recording.times_ms)
     first, last = np.array_split(errors_ms, 2)
     assert last.mean() < first.mean() + 20
     assert errors_ms.mean() < 50
 
 
 def test_words_beyond_a_piece_change_no_bit_of_those_inside(aligner, recording):
-    """What all of this rests on: the decoder is causal, and the audio comes before the text."""
+    """Long recordings rely on this: the decoder is causal, and the audio comes before the text."""
     samples = recording.audio[: round(PIECE_S * SAMPLE_RATE_HZ)]
     inside = int((recording.times_ms[:, 1] < 1000 * PIECE_S).sum())
     without = aligner.timestamp_logits(samples, recording.words[:inside])
@@ -118,9 +118,9 @@ def test_a_short_recording_goes_in_one_piece_as_ever(aligner, demo_clips):
 def test_the_demo_model_cuts_what_is_longer_than_its_training_clips(aligner, recording):
     assert aligner.metadata.longest_clip_s == 30
     assert aligner.metadata.head_end_s == 400
-    found = align_recording(aligner, recording.audio, recording.transcript)
-    check_order(found, recording)
-    assert np.diff([0, *found.cuts_s, found.duration_s]).max() <= 30
+    alignment = align_recording(aligner, recording.audio, recording.transcript)
+    check_order(alignment, recording)
+    assert np.diff([0, *alignment.cuts_s, alignment.duration_s]).max() <= 30
 
 
 def test_silence_longer_than_a_piece_holds_no_words(aligner, recording):
@@ -128,17 +128,17 @@ def test_silence_longer_than_a_piece_holds_no_words(aligner, recording):
     count = int((recording.times_ms[:, 1] < 20_000).sum())
     speech = recording.audio[: round((recording.times_ms[count - 1, 1] + 200) / 1000 * SAMPLE_RATE_HZ)]
     audio = np.concatenate([silence, speech, silence])
-    found = align_recording(aligner, audio, " ".join(recording.words[:count]), "English", PIECE_S)
-    truth_ms = recording.times_ms[:count] + 1000 * silence.size / SAMPLE_RATE_HZ
-    assert [word.text for word in found.words] == recording.words[:count]
-    assert np.abs(times_ms(found) - truth_ms).mean() < 60
+    alignment = align_recording(aligner, audio, " ".join(recording.words[:count]), "English", PIECE_S)
+    true_times_ms = recording.times_ms[:count] + 1000 * silence.size / SAMPLE_RATE_HZ
+    assert [word.text for word in alignment.words] == recording.words[:count]
+    assert np.abs(times_ms(alignment) - true_times_ms).mean() < 60
 
 
 def test_a_piece_that_is_too_long_for_the_model_is_halved(aligner, recording):
-    """The model was trained on clips up to 30 s; 74 s at once would be of no use."""
-    found = align_recording(aligner, recording.audio[:-1600], recording.transcript, "English", 60)
-    check_order(found, recording)
-    assert np.abs(times_ms(found) - recording.times_ms).mean() < 60
+    """The model was trained on clips up to 30 s; it fails on 74 s at once."""
+    alignment = align_recording(aligner, recording.audio[:-1600], recording.transcript, "English", 60)
+    check_order(alignment, recording)
+    assert np.abs(times_ms(alignment) - recording.times_ms).mean() < 60
 
 
 def test_a_transcript_that_does_not_belong_is_refused(aligner, recording, demo_clips):
@@ -173,7 +173,7 @@ def test_a_cut_lies_in_the_longest_gap_of_the_later_half():
 
 
 def test_a_pile_of_surplus_words_is_not_inside():
-    """Words that are not there may all be put in one place, and confidently."""
+    """Words that are not spoken may all get one time, with a high confidence."""
     starts = np.array([*range(0, 100, 10), *[55] * 30])
     ends = np.array([*range(8, 108, 10), *[55] * 30])
     piece = findings(starts, ends, np.full(40, 0.99), 120)

@@ -1,4 +1,4 @@
-"""The forms of output: read back by other programs' readers, with the transcript's own spelling."""
+"""The output formats: other programs' readers read them back, with the transcript's own spelling."""
 
 import json
 
@@ -7,14 +7,14 @@ import pytest
 from praatio import textgrid
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.output.cues import CueOptions, group_cues, spans, subtitle_spans, without_length
+from forced_aligner.output.cues import CueOptions, count_words_without_length, group_cues, spans, subtitle_spans
 from forced_aligner.output.formats import FORMATS, parse_formats
 from forced_aligner.output.records import TimedFile, TimedWord
 from forced_aligner.output.spelling import written_words
 
 
 def spelled(transcript, words):
-    return [(unit.text, unit.word) for unit in written_words(transcript, words)]
+    return [(stretch.text, stretch.word) for stretch in written_words(transcript, words)]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_every_word_keeps_its_spelling_and_its_place(transcript, words, expected
 
 def test_no_letter_is_lost_or_doubled():
     transcript = 'First - "second", (third) ... fourth; ¿fifth? 6th'
-    found = written_words(transcript, ["First", "second", "third", "fourth", "fifth", "6th"])
-    assert " ".join(unit.text for unit in found) == transcript
-    assert [unit.word for unit in found if unit.word is not None] == list(range(6))
+    stretches = written_words(transcript, ["First", "second", "third", "fourth", "fifth", "6th"])
+    assert " ".join(stretch.text for stretch in stretches) == transcript
+    assert [stretch.word for stretch in stretches if stretch.word is not None] == list(range(6))
 
 
 def test_words_that_the_transcript_does_not_spell_are_refused():
@@ -52,7 +52,7 @@ def test_words_that_the_transcript_does_not_spell_are_refused():
 
 
 def timed(*words, duration_s=10.0):
-    """A file of (text, start, end[, glued]); None for the times of what has no word."""
+    """A file of words (text, start_ms, end_ms[, no_space_before]); the times are None where there is no word."""
     return TimedFile(
         audio="folder/my talk.wav",
         language="English",
@@ -64,9 +64,9 @@ def timed(*words, duration_s=10.0):
                 start_time_ms=start,
                 end_time_ms=end,
                 confidence=0.875 if start is not None else None,
-                no_space_before=bool(glued),
+                no_space_before=bool(no_space_before),
             )
-            for text, start, end, *glued in words
+            for text, start, end, *no_space_before in words
         ],
     )
 
@@ -76,10 +76,9 @@ FILE = timed(
 )  # fmt: skip
 
 
-def test_words_without_a_length_get_a_mel_frame_and_push_what_follows():
-    found = spans(FILE)
-    assert [(word.start_ms, word.end_ms) for word in found] == [(80, 400), (400, 410), (410, 880), (2400, 3200)]
-    assert without_length(FILE) == 1
+def test_words_without_a_length_last_one_mel_frame_and_delay_the_next_word():
+    assert [(word.start_ms, word.end_ms) for word in spans(FILE)] == [(80, 400), (400, 410), (410, 880), (2400, 3200)]
+    assert count_words_without_length(FILE) == 1
 
 
 def test_json_has_the_raw_times_and_reads_back():
@@ -102,13 +101,13 @@ def test_subtitles_read_back_with_the_whole_text(name):
 def test_cues_keep_their_limits():
     words = spans(timed(*((f"word{i}", i * 500, i * 500 + 400) for i in range(40)), duration_s=20))
     options = CueOptions(max_line_chars=20, max_cue_s=2.0)
-    found = group_cues(words, options)
-    assert [word for cue in found for word in cue] == words
-    for cue in found:
+    cues = group_cues(words, options)
+    assert [word for cue in cues for word in cue] == words
+    for cue in cues:
         assert len(" ".join(word.text for word in cue)) <= 20
         assert cue[-1].end_ms - cue[0].start_ms <= 2000
-    by_time = group_cues(words, CueOptions(max_line_chars=1000, max_cue_s=2.0))
-    assert {len(cue) for cue in by_time} == {4}
+    limited_by_time = group_cues(words, CueOptions(max_line_chars=1000, max_cue_s=2.0))
+    assert {len(cue) for cue in limited_by_time} == {4}
 
 
 def test_a_word_longer_than_a_line_is_a_cue_of_its_own():
@@ -134,7 +133,7 @@ def test_chinese_words_are_joined_without_spaces():
     assert FORMATS["srt"].write(file, CueOptions()).splitlines()[2] == "你好，世"
 
 
-def test_what_stands_before_the_first_word_is_not_lost():
+def test_text_before_the_first_word_is_not_lost():
     assert [span.text for span in subtitle_spans(timed(("...", None, None), ("one", 0, 80)))] == ["... one"]
 
 
@@ -147,7 +146,7 @@ def test_a_textgrid_reads_back(tmp_path):
     assert tier.maxTimestamp == 10.0
 
 
-def test_a_textgrid_holds_words_that_were_moved_past_the_end(tmp_path):
+def test_a_textgrid_keeps_words_that_were_moved_past_the_end(tmp_path):
     file = timed(("a", 1000, 1000), ("b", 1000, 1000), duration_s=1.0)
     (tmp_path / "t").write_text(FORMATS["textgrid"].write(file, CueOptions()), encoding="utf-8")
     assert len(textgrid.openTextgrid(str(tmp_path / "t"), includeEmptyIntervals=False).getTier("words").entries) == 2

@@ -1,4 +1,4 @@
-"""A picture of an alignment is legible for five seconds and for sixty, and a page of bounded size for long audio."""
+"""A picture of an alignment is legible for five seconds and for sixty, and has a bounded size for long audio."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +14,8 @@ from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
 
 
-def joined(clips, duration_s):
-    """Clips one after another, cut at `duration_s`: (samples,) and the words that end before."""
+def join_clips(clips, duration_s):
+    """Clips one after another, cut at `duration_s`: (samples,), and the words that end before the cut."""
     parts, words, start_s = [], [], 0.0
     while start_s < duration_s:
         clip = clips[len(parts) % len(clips)]
@@ -30,7 +30,7 @@ def joined(clips, duration_s):
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """Draws, and gives the figure and the size of the picture, (height, width) in pixels."""
+    """A function that draws an alignment, and returns the figure and the picture's (height, width) in pixels."""
     monkeypatch.setattr(plt, "close", lambda figure: None)
 
     def draw(samples, words, confidences=None, title="talk.flac"):
@@ -44,7 +44,7 @@ def drawn(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("duration_s", "rows"), [(5, 1), (60.03, 6)])
 def test_every_word_is_written_and_no_label_overlaps(drawn, demo_clips, duration_s, rows):
-    samples, words = joined(demo_clips[4:], duration_s)
+    samples, words = join_clips(demo_clips[4:], duration_s)
     figure, (_, width) = drawn(samples, words)
     assert len(figure.axes) == rows
     assert width < 1800
@@ -57,20 +57,20 @@ def test_every_word_is_written_and_no_label_overlaps(drawn, demo_clips, duration
         assert extents[-1][1] <= axes.bbox.x1
 
 
-def test_a_long_recording_has_longer_rows_and_not_more(drawn, demo_clips, monkeypatch):
+def test_a_long_recording_has_longer_rows_instead_of_more(drawn, demo_clips, monkeypatch):
     monkeypatch.setattr("forced_aligner.output.alignment_picture.MAX_ROWS", 3)
-    samples, words = joined(demo_clips[4:], 120)
+    samples, words = join_clips(demo_clips[4:], 120)
     figure, (height, width) = drawn(samples, words)
     assert [axes.get_xlim() for axes in figure.axes] == [(0, 40), (40, 80), (80, 120)]
     assert height < 600
     assert width < 1800
     spans = sum(len(axes.collections[1].get_paths()) for axes in figure.axes)
     assert spans >= len(words)
-    assert sum(len(axes.texts) for axes in figure.axes) < len(words)  # what is not legible is left out
+    assert sum(len(axes.texts) for axes in figure.axes) < len(words)  # labels that would not be legible are omitted
 
 
-def test_the_shade_tells_how_sure_a_word_is(drawn, demo_clips):
-    samples, words = joined(demo_clips[4:], 5)
+def test_a_less_sure_word_is_paler(drawn, demo_clips):
+    samples, words = join_clips(demo_clips[4:], 5)
     confidences = list(np.linspace(0.1, 1, len(words)))
     figure, _ = drawn(samples, words, confidences)
     shades = figure.axes[0].collections[1].get_facecolors()[:, 3]

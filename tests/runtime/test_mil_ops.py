@@ -21,7 +21,7 @@ def normal(*shape):
 
 X, Y = normal(2, 3, 4), normal(2, 3, 4)
 
-# op -> arguments. coremltools infers the value of these from constants.
+# (op, arguments). coremltools can compute these ops on constants.
 COREMLTOOLS_CASES = [
     ("add", {"x": X, "y": Y}),
     ("add", {"x": X, "y": 2.5}),
@@ -69,6 +69,7 @@ COREMLTOOLS_CASES = [
 
 
 def as_runtime(value):
+    """An argument as the MIL runtime has it: arrays and lists are tensors."""
     if isinstance(value, list) and all(isinstance(item, np.ndarray) for item in value):
         return [torch.from_numpy(item) for item in value]
     if isinstance(value, np.ndarray | list):
@@ -93,13 +94,13 @@ def case_id(case):
 @pytest.mark.parametrize("case", COREMLTOOLS_CASES, ids=case_id)
 def test_op_equals_coremltools_inference(case):
     name, arguments = case
-    expected, found = coremltools_value(name, **arguments), run(name, **arguments)
-    if not isinstance(found, list):
-        expected, found = [expected], [found]
-    for ours, theirs in zip(found, expected, strict=True):
-        assert theirs is not None, "coremltools infers no value: this case has no oracle"
-        np.testing.assert_allclose(ours.numpy(), np.asarray(theirs), rtol=1e-5, atol=1e-6)
-        assert ours.shape == np.asarray(theirs).shape
+    expected, actual = coremltools_value(name, **arguments), run(name, **arguments)
+    if not isinstance(actual, list):
+        expected, actual = [expected], [actual]
+    for ours, oracle in zip(actual, expected, strict=True):
+        assert oracle is not None, "coremltools computes no value: this case has no oracle"
+        np.testing.assert_allclose(ours.numpy(), np.asarray(oracle), rtol=1e-5, atol=1e-6)
+        assert ours.shape == np.asarray(oracle).shape
 
 
 def test_silu_equals_numpy():
@@ -114,11 +115,11 @@ def test_conv_equals_numpy():
     for channel, row, column in np.ndindex(3, 3, 3):
         patch = padded[0, :, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
         expected[0, channel, row, column] = (patch * weight[channel]).sum() + bias[channel]
-    found = run(
+    actual = run(
         "conv", x=x, weight=weight, bias=bias, strides=[2, 2], pad_type="custom", pad=[1, 1, 1, 1],
         dilations=[1, 1], groups=1,
     )  # fmt: skip
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gelu_equals_its_definition():

@@ -25,7 +25,7 @@ from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
 
 
 def wrapper_inputs(component, sizes, seed=0):
-    """Random inputs of a component, as a host would give them."""
+    """Random inputs of a component, like those of a host."""
     generator = torch.Generator().manual_seed(seed)
     inputs = []
     for spec in component.inputs:
@@ -52,7 +52,7 @@ def saved(program, folder, precision=ct.precision.FLOAT32):
 
 @pytest.mark.parametrize("key", COMPONENTS)
 def test_every_function_of_every_package_equals_pytorch(demo_bundle, demo_model, key):
-    """Float32 within 1e-4; FP16, which the mixed preset has for two, within its rounding."""
+    """Float32 packages within 1e-4; the two FP16 packages of the mixed preset within FP16 rounding."""
     component, metadata = COMPONENTS[key], demo_bundle.metadata
     program = Program(demo_bundle.package(key))
     record = demo_bundle.record(key)
@@ -63,10 +63,10 @@ def test_every_function_of_every_package_equals_pytorch(demo_bundle, demo_model,
         with torch.inference_mode():
             expected = component.wrapper(demo_model)(*inputs).numpy()
         arrays = {spec.name: value.numpy() for spec, value in zip(component.inputs, inputs, strict=True)}
-        found = program.function(name)(arrays)
-        assert list(found) == [component.outputs[0].name]
+        actual = program.function(name)(arrays)
+        assert list(actual) == [component.outputs[0].name]
         atol = 1e-4 if record.precision == "float32" else 5e-3 * np.abs(expected).max()
-        np.testing.assert_allclose(found[component.outputs[0].name], expected, atol=atol, rtol=0)
+        np.testing.assert_allclose(actual[component.outputs[0].name], expected, atol=atol, rtol=0)
 
 
 def read_back(bundle, key):
@@ -83,7 +83,7 @@ def test_coremltools_reads_every_package_back(demo_bundle, key):
 
 @pytest.mark.parametrize("key", DEFAULT_COMPONENTS)
 def test_coremltools_reads_every_float16_package_back(float16_bundle, key):
-    """A seam between an FP32 input and an FP16 layer needs a cast; without it the types do not fit."""
+    """Between an FP32 input and an FP16 layer there must be a cast; without it, the types do not match."""
     assert sorted(read_back(float16_bundle, key).functions) == sorted(float16_bundle.record(key).functions)
 
 
@@ -97,31 +97,31 @@ def test_fp16_rounds_after_each_op_and_overflow_is_inf(tmp_path):
     half = values.astype(np.float16)
     with np.errstate(over="ignore"):
         expected = (half * half + np.float16(1)) - np.float16(1)
-    found = run({"x": half})["out"]
-    np.testing.assert_array_equal(found, expected)
-    assert np.isinf(found[2])
-    assert found[0] != np.float32(0.03) ** 2
+    actual = run({"x": half})["out"]
+    np.testing.assert_array_equal(actual, expected)
+    assert np.isinf(actual[2])
+    assert actual[0] != np.float32(0.03) ** 2
 
 
 def test_weights_equal_coremltools_reader(demo_bundle):
-    """The mapping against coremltools' own reader, for every weight of two packages."""
+    """The memory mapping gives the same values as coremltools' own reader, for every weight of two packages."""
     for key in ("audio_conv", "lm_head"):
         package = demo_bundle.package(key)
         program, path = Program(package), package / WEIGHTS_FILE
-        reader, ours = _BlobStorageReader(str(path)), WeightFile(path)
+        reader, weight_file = _BlobStorageReader(str(path)), WeightFile(path)
         checked = 0
         for name, value in file_values(program.spec.mlProgram.functions["main"]):
             read = {10: reader.read_fp16_data, 11: reader.read_float_data}[tensor_type(value.type)[0]]
             expected = np.asarray(read(value.blobFileValue.offset))
-            found = ours.read(value, name)
-            np.testing.assert_array_equal(found.reshape(-1).view(expected.dtype), expected)
+            actual = weight_file.read(value, name)
+            np.testing.assert_array_equal(actual.reshape(-1).view(expected.dtype), expected)
             checked += 1
         assert checked >= 2
 
 
 @pytest.mark.parametrize("key", COMPONENTS)
 def test_the_weight_files_header_counts_every_blob(demo_bundle, key):
-    """coremltools writes the count when its writer goes; a file saved before that is one short."""
+    """coremltools writes the final count when its writer is destroyed; in a file copied before, it is too small."""
     package = demo_bundle.package(key)
     functions = Program(package).spec.mlProgram.functions.values()
     offsets = {value.blobFileValue.offset for function in functions for _, value in file_values(function)}
@@ -130,7 +130,7 @@ def test_the_weight_files_header_counts_every_blob(demo_bundle, key):
 
 
 def test_functions_share_their_weights(demo_bundle):
-    """Three lengths cost the weights of one: no weight of a layer is in the file twice."""
+    """Three decoder lengths take the space of one: no layer's weight is in the file twice."""
     program = Program(demo_bundle.package("decoder_prefill"))
     offsets = [
         {value.blobFileValue.offset for _, value in file_values(function) if np.prod(tensor_type(value.type)[1]) > 4096}
@@ -151,14 +151,14 @@ def test_no_causal_mask_is_stored(demo_bundle):
 
 def test_intermediates_are_freed_after_their_last_use(demo_bundle):
     function = Program(demo_bundle.package("decoder_prefill")).function("length_256")
-    alive, most, made = set(function.inputs), 0, 0
+    alive, most_alive, computed = set(function.inputs), 0, 0
     for step in function.steps:
         alive |= {name for name, _ in step.outputs}
-        most, made = max(most, len(alive)), made + len(step.outputs)
+        most_alive, computed = max(most_alive, len(alive)), computed + len(step.outputs)
         assert alive >= set(step.frees)
         alive -= set(step.frees)
     assert alive == set(function.outputs)
-    assert most < 20 < made
+    assert most_alive < 20 < computed
 
 
 def test_weights_are_mapped_not_copied(demo_bundle):
@@ -172,9 +172,9 @@ def test_weights_are_mapped_not_copied(demo_bundle):
     assert all(start <= weight.data_ptr() < start + mapping.size for weight in weights)
 
 
-@pytest.mark.parametrize("key", [key for key in COMPONENTS if key != "embedding"])  # which looks at its ids
-def test_every_op_computes_where_the_program_is(demo_bundle, key):
-    """The meta device stands for a GPU: it has no numbers, and refuses a tensor that was left behind on the CPU."""
+@pytest.mark.parametrize("key", [key for key in COMPONENTS if key != "embedding"])  # it reads its token ids
+def test_every_op_computes_on_the_programs_device(demo_bundle, key):
+    """The meta device stands for a GPU: it has no values, and refuses a tensor that is still on the CPU."""
     program = Program(demo_bundle.package(key), device="meta")
     for name in program.function_names:
         function = program.function(name)
@@ -188,12 +188,12 @@ def test_a_gpu_gives_the_same_words(demo_bundle, demo_clips):
     aligners = [Aligner(demo_bundle, MilBackend(demo_bundle, device=device)) for device in ("cpu", "cuda")]
     for clip in demo_clips:
         samples = load_audio(Path(clip.audio))
-        ours, theirs = (aligner.align(samples, clip.transcript, clip.language).words for aligner in aligners)
-        assert ours == theirs
+        on_cpu, on_gpu = (aligner.align(samples, clip.transcript, clip.language).words for aligner in aligners)
+        assert on_cpu == on_gpu
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU")
-def test_a_device_that_is_not_there_is_refused(demo_bundle, demo_checkpoint, demo_clips, tmp_path):
+def test_an_absent_device_is_refused(demo_bundle, demo_checkpoint, demo_clips, tmp_path):
     with pytest.raises(UserError, match="needs an NVIDIA GPU"):
         make_backend("mil", demo_bundle, "cuda")
     with pytest.raises(UserError, match="needs an NVIDIA GPU"):
@@ -246,7 +246,7 @@ def test_a_damaged_spec_is_an_error(broken):
         Program(broken)
 
 
-def test_no_package_is_an_error(tmp_path):
+def test_an_absent_package_is_an_error(tmp_path):
     with pytest.raises(UserError, match="not a usable Core ML package"):
         Program(tmp_path / "absent.mlpackage")
 

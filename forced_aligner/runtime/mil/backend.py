@@ -1,4 +1,4 @@
-"""The MIL runtime behind the protocol of all runtimes."""
+"""The backend that runs packages with the MIL runtime, on any machine."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ from numpy.typing import NDArray
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.names import DeviceName
+from forced_aligner.runtime.protocol import Arrays
 
 if TYPE_CHECKING:
     from forced_aligner.runtime.mil.program import Observer
 
 
-from forced_aligner.runtime.protocol import Arrays
-
-
 class MilBackend:
-    """The MIL runtime over the saved packages; each is loaded on first use and kept."""
+    """The MIL runtime over the saved packages. Each package is loaded on first use and kept."""
 
     name = "mil"
 
     def __init__(
         self, bundle: Bundle, observers: Mapping[str, Observer] | None = None, device: DeviceName = "cpu"
     ) -> None:
-        """Load nothing yet.
+        """Check the device; the packages are loaded later.
 
         Args:
             bundle: the converted folder.
-            observers: see every op that runs, by component; see `forced_aligner.mil.program.Function`.
-            device: where the ops run.
+            observers: by component; each is called after every op, see `forced_aligner.runtime.mil.program.Function`.
+            device: the PyTorch device that the ops run on.
 
         Raises:
-            UserError: there is no such device.
+            UserError: PyTorch has no such device.
         """
         from forced_aligner.runtime.mil.program import Program
 
@@ -46,13 +44,17 @@ class MilBackend:
         self._programs: dict[str, Program] = {}
 
     def load(self, component: str, function: str) -> None:
-        """Map the package, and plan `function`."""
+        """Map the package's weights into memory and plan `function`, if that is not done yet.
+
+        Raises:
+            UserError: see `forced_aligner.runtime.mil.program.Program`.
+        """
         if component not in self._programs:
             observer = self._observers.get(component)
             self._programs[component] = self._program(self._bundle.package(component), observer, self._device)
         self._programs[component].function(function)
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run `function` of `component`."""
+        """Run `function` of `component`: arrays by input name -> arrays by output name."""
         self.load(component, function)
         return self._programs[component].function(function)(inputs)

@@ -27,15 +27,15 @@ TORCH_TYPES = {
 
 
 class Constants:
-    """The constants of a package, on one device; a weight that functions share is there once."""
+    """The constants of a package, on one device. A weight that several functions share is in memory once."""
 
     def __init__(self, weights: WeightFile, device: torch.device) -> None:
         self._weights = weights
         self.device = device
-        self._copied: dict[int, torch.Tensor] = {}  # by the offset in the weight file
+        self._copied: dict[int, torch.Tensor] = {}  # by offset in the weight file
 
     def value(self, value: MIL_pb2.Value, name: str) -> Any:
-        """A Python scalar or string where its rank is 0, else a tensor; `name` is the constant's, for errors."""
+        """The constant as a Python scalar or string where its rank is 0, else as a tensor; errors show its `name`."""
         if value.WhichOneof("value") == "blobFileValue":
             return self._weight(value, name)
         dtype, shape = tensor_type(value.type)
@@ -50,10 +50,10 @@ class Constants:
             array = np.array(items).reshape(shape)
         return array.item() if not shape else _tensor(array).to(TORCH_TYPES[dtype])
 
-    def placed(self, argument: Any) -> Any:
-        """An argument with its tensors on the device."""
+    def to_device(self, argument: Any) -> Any:
+        """An argument, or a list of them, with all tensors moved to the device."""
         if isinstance(argument, list):
-            return [self.placed(item) for item in argument]
+            return [self.to_device(item) for item in argument]
         return argument.to(self.device) if isinstance(argument, torch.Tensor) else argument
 
     def _weight(self, value: MIL_pb2.Value, name: str) -> torch.Tensor:
@@ -66,7 +66,7 @@ class Constants:
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    """A tensor over the array's memory. The mapping is read-only and no op writes into its inputs."""
+    """A tensor that shares the array's memory, which may be read-only: no op writes into its inputs."""
     return torch.from_numpy(array) if array.flags.writeable else _read_only(array)
 
 

@@ -1,6 +1,6 @@
 """A saved `.mlpackage`, executed from its files alone: load, plan, run.
 
-The spec is walked as it was saved; nothing is traced or optimised again. Every op runs in PyTorch, see `ops/`.
+The ops of the saved spec run in their order; nothing is traced or optimised again. PyTorch runs each op, see `ops/`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
 from forced_aligner.runtime.mil.plan import Step, Variable, make_plan
 
-# (function, step, its arguments, its results) -> nothing
+# (name of the function, step, its arguments, its results) -> None
 Observer = Callable[[str, Step, dict[str, Any], list[Any]], None]
 
 
 class Function:
     """One function of a program, planned once and run many times.
 
-    With an `observer`, which is called after every op, no value is rounded to FP16: it sees what each op would make
+    An `observer` is called after every op. With one, no value is rounded to FP16, so it sees what each op would give
     if FP16 had no limits.
     """
 
@@ -48,7 +48,7 @@ class Function:
         """Run on arrays by input name; returns arrays by output name.
 
         Raises:
-            UserError: an input is missing, unknown, or of another shape than the package declares.
+            UserError: an input is missing or unknown, or its shape is not the one that the package declares.
         """
         self._check(inputs)
         values: dict[str, Any] = {
@@ -64,39 +64,40 @@ class Function:
                 if not isinstance(results, list | tuple):
                     results = [results]
                 for (name, dtype), result in zip(step.outputs, results, strict=True):
-                    values[name] = result.to(self._kept_as(dtype)) if isinstance(result, torch.Tensor) else result
+                    values[name] = result.to(self._stored_type(dtype)) if isinstance(result, torch.Tensor) else result
                 if self._observer:
                     self._observer(self.name, step, arguments, [values[name] for name, _ in step.outputs])
                 for name in step.frees:
                     values.pop(name, None)
         return {name: values[name].cpu().numpy() for name in self.outputs}
 
-    def _kept_as(self, dtype: torch.dtype) -> torch.dtype:
+    def _stored_type(self, dtype: torch.dtype) -> torch.dtype:
+        """The type in which a result of the declared type is kept."""
         return torch.float32 if self._observer and dtype == torch.float16 else dtype
 
     def _check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         if inputs.keys() != self.inputs.keys():
             raise UserError(f"{self.name} takes the inputs {sorted(self.inputs)}, not {sorted(inputs)}")
         for name, (_, shape) in self.inputs.items():
-            found = inputs[name].shape
-            if len(found) != len(shape) or any(s is not None and s != f for s, f in zip(shape, found, strict=True)):
-                wanted = ["any" if size is None else size for size in shape]
-                raise UserError(f"input {name} of {self.name} must have the shape {wanted}, not {list(found)}")
+            actual = inputs[name].shape
+            if len(actual) != len(shape) or any(s is not None and s != a for s, a in zip(shape, actual, strict=True)):
+                expected = ["any" if size is None else size for size in shape]
+                raise UserError(f"input {name} of {self.name} must have the shape {expected}, not {list(actual)}")
 
 
 class Program:
-    """A loaded package: its functions, planned on first use, over one mapping of the weights."""
+    """A loaded package. Its functions are planned on first use, and share one memory mapping of the weights."""
 
     def __init__(self, package: Path, observer: Observer | None = None, device: str = "cpu") -> None:
         """Read the spec of `package`.
 
         Args:
             package: the package.
-            observer: sees every op that runs, see `Function`.
-            device: PyTorch's name of where the ops run. Elsewhere than on the CPU, each weight is copied there once.
+            observer: is called after every op, see `Function`.
+            device: PyTorch's name of the device that the ops run on. Another than the CPU gets one copy of each weight.
 
         Raises:
-            UserError: it is not a package, or its spec is damaged.
+            UserError: `package` is not a package, or its spec is damaged.
         """
         self.package = package
         self.spec = read_spec(package)
@@ -113,7 +114,7 @@ class Program:
         """The function `name`, ready to run.
 
         Raises:
-            UserError: there is no such function, an op of it is not in the table, or weights are missing.
+            UserError: there is no such function, one of its ops is not in the table, or weights are missing.
         """
         if name not in self._functions:
             if name not in self.spec.mlProgram.functions:
@@ -124,6 +125,7 @@ class Program:
 
 
 def _declared(value_type: MIL_pb2.ValueType) -> tuple[torch.dtype, tuple[int | None, ...]]:
+    """The type and the shape that the program declares; None for a size that is free."""
     tensor = value_type.tensorType
     shape = tuple(
         dimension.constant.size if dimension.WhichOneof("dimension") == "constant" else None
@@ -133,6 +135,7 @@ def _declared(value_type: MIL_pb2.ValueType) -> tuple[torch.dtype, tuple[int | N
 
 
 def _bind(argument: Any, values: dict[str, Any]) -> Any:
+    """An argument with each `Variable` replaced by its value."""
     if isinstance(argument, Variable):
         return values[argument.name]
     if isinstance(argument, list):

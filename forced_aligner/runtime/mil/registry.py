@@ -13,7 +13,7 @@ from torch import Tensor
 from forced_aligner.base.errors import UserError
 
 Number = float | int | Tensor
-Ints = list[int]  # the type of the parameters that an op names in `ints`
+Ints = list[int]  # the type of the parameters that an op lists in `ints`
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,27 @@ class Op:
 
     Attributes:
         function: computes the op from keyword arguments.
-        moves: it only moves values, so FP16 passes through unconverted.
+        takes_fp16: whether it gets FP16 arguments as they are: it only moves values, or it does its own rounding.
         ints: names of the parameters that it takes as lists of Python numbers, not as tensors: axes, sizes, flags.
     """
 
     function: Callable[..., Any]
-    moves: bool
+    takes_fp16: bool
     ints: frozenset[str]
 
-    def argument(self, key: str, value: Any) -> Any:
-        """An argument as the function takes it; for a constant, this is done once, as the program is planned."""
+    def convert_argument(self, key: str, value: Any) -> Any:
+        """An argument as the function takes it. Constants are converted once, when the program is planned."""
         return value.tolist() if key in self.ints and isinstance(value, Tensor) else value
 
     def __call__(self, **arguments: Any) -> Any:
-        arguments = {key: self.argument(key, value) for key, value in arguments.items()}
-        if not self.moves:
+        arguments = {key: self.convert_argument(key, value) for key, value in arguments.items()}
+        if not self.takes_fp16:
             arguments = {key: _widen(argument) for key, argument in arguments.items()}
         return self.function(**arguments)
 
 
 def _widen(argument: Any) -> Any:
+    """An argument with FP16 tensors converted to float32."""
     if isinstance(argument, list):
         return [_widen(item) for item in argument]
     return argument.float() if isinstance(argument, Tensor) and argument.dtype == torch.float16 else argument
@@ -51,12 +52,12 @@ TABLE: dict[str, Op] = {}
 
 
 def op(
-    function: Callable[..., Any] | None = None, *, moves: bool = False, ints: Collection[str] = ()
+    function: Callable[..., Any] | None = None, *, takes_fp16: bool = False, ints: Collection[str] = ()
 ) -> Callable[..., Any]:
-    """Register a function under its own name, less a trailing underscore; see `Op` for `moves` and `ints`.
+    """Register a function under its own name, without a trailing underscore; see `Op` for the options.
 
     Raises:
-        ValueError: the name is taken, or `ints` names no parameter of the function.
+        ValueError: the name is registered already, or the function has no parameter that `ints` lists.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,17 +66,17 @@ def op(
             raise ValueError(f"op {name} is registered twice")
         if unknown := set(ints) - set(inspect.signature(function).parameters):
             raise ValueError(f"op {name} has no parameters {sorted(unknown)}")
-        TABLE[name] = Op(function, moves, frozenset(ints))
+        TABLE[name] = Op(function, takes_fp16, frozenset(ints))
         return function
 
     return register if function is None else register(function)
 
 
 def lookup(name: str, output: str, arguments: Collection[str]) -> Op:
-    """The op `name`.
+    """The op `name`, which takes `arguments`.
 
     Raises:
-        UserError: it is not in the table, or takes other arguments there; `output` tells which op of the program it is.
+        UserError: it is not in the table, or does not take these arguments. The error shows `output`, its result.
     """
     if name not in TABLE:
         raise UserError(
@@ -89,5 +90,5 @@ def lookup(name: str, output: str, arguments: Collection[str]) -> Op:
 
 
 def as_tensor(value: Number, like: Number) -> Tensor:
-    """`value` as a tensor of the kind of `like`."""
+    """`value` as a tensor; a Python number gets the type of `like`, if that is a tensor."""
     return value if isinstance(value, Tensor) else torch.tensor(value, dtype=getattr(like, "dtype", None))

@@ -1,4 +1,4 @@
-"""Ops that compute along axes."""
+"""Ops that reduce or normalize along axes."""
 
 from __future__ import annotations
 

@@ -93,11 +93,11 @@ def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
     return F.gelu(x)
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def select(cond: Tensor, a: Number, b: Number) -> Tensor:
     return torch.where(cond, a, b)
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def cast(x: Number, dtype: str) -> Number:
     return as_tensor(x, x).to(_CAST_TYPES[dtype])

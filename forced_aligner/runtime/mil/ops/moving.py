@@ -1,4 +1,4 @@
-"""Ops that only move values."""
+"""Ops that move values without computing new ones, and ops on shapes."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.runtime.mil.registry import Ints, Number, as_tensor, op
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def identity(x: Tensor) -> Tensor:
     return x
 
 
-@op(moves=True, ints=("shape",))
+@op(takes_fp16=True, ints=("shape",))
 def reshape(x: Tensor, shape: Ints) -> Tensor:
     if 0 in shape:
         raise UserError(f"the MIL runtime has no reshape with 0 as a size: {shape}")
     return x.reshape(shape)
 
 
-@op(moves=True, ints=("perm",))
+@op(takes_fp16=True, ints=("perm",))
 def transpose(x: Tensor, perm: Ints) -> Tensor:
     return x.permute(perm)
 
 
-@op(moves=True, ints=("axes",))
+@op(takes_fp16=True, ints=("axes",))
 def expand_dims(x: Tensor, axes: Ints) -> Tensor:
     for axis in sorted(axis % (x.dim() + len(axes)) for axis in axes):
         x = x.unsqueeze(axis)
     return x
 
 
-@op(moves=True, ints=("axes",))
+@op(takes_fp16=True, ints=("axes",))
 def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
     return x.squeeze() if axes is None else x.squeeze(axes)
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def concat(values: Sequence[Tensor], axis: int, interleave: bool = False) -> Tensor:
     if interleave:
         raise UserError("the MIL runtime has no interleaved concat")
-    if not any(value.dim() for value in values if isinstance(value, Tensor)):  # shapes are joined from scalars
+    if not any(value.dim() for value in values if isinstance(value, Tensor)):  # scalars are joined to a shape
         return torch.tensor([int(value) for value in values], dtype=torch.int32)
     return torch.cat(list(values), axis)
 
 
 @op(
-    moves=True,
+    takes_fp16=True,
     ints=(
         "begin",
         "end",
@@ -85,7 +85,7 @@ def slice_by_index(
     return x[tuple(index)]
 
 
-@op(moves=True, ints=("split_sizes",))
+@op(takes_fp16=True, ints=("split_sizes",))
 def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None) -> list[Tensor]:
     if split_sizes is not None:
         return list(x.split(split_sizes, axis))
@@ -94,7 +94,7 @@ def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints
     return list(x.chunk(num_splits, axis))
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def gather(x: Tensor, indices: Number, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
     if batch_dims:
         raise UserError("the MIL runtime has no gather with batch_dims")
@@ -103,20 +103,20 @@ def gather(x: Tensor, indices: Number, axis: int = 0, batch_dims: int = 0, valid
     index = torch.where(index < 0, index + size, index)
     if bool((index < 0).any()) or bool((index >= size).any()):
         raise UserError(f"gather: index {int(index.max())} is outside of {size} entries")
-    taken = x.index_select(axis, index.flatten())
-    return taken.reshape(x.shape[:axis] + index.shape + x.shape[axis % x.dim() + 1 :])
+    gathered = x.index_select(axis, index.flatten())
+    return gathered.reshape(x.shape[:axis] + index.shape + x.shape[axis % x.dim() + 1 :])
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def range_1d(start: float, end: float, step: float) -> Tensor:
     return torch.arange(start, end, step)
 
 
-@op(moves=True, ints=("reps",))
+@op(takes_fp16=True, ints=("reps",))
 def tile(x: Tensor, reps: Ints) -> Tensor:
     return x.repeat(reps)
 
 
-@op(moves=True)
+@op(takes_fp16=True)
 def shape_(x: Tensor) -> Tensor:
     return torch.tensor(x.shape, dtype=torch.int32)
