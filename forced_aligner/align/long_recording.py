@@ -24,12 +24,13 @@ from forced_aligner.align.prompt import split_words
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import WordTime
 
+# Chosen by hand on synthetic recordings of the demo aligner (benchmarks/long_recording.py), and not tuned further.
 SURPLUS = 2.0  # words given to a piece, relative to the average of the remaining recording in the same time
 LEAST_PER_S = 2.0  # least words per second given to a piece, if enough are left
 MARGIN_S = 1.0  # not trusted at a piece's end, where a word may be cut off: one convolution chunk
 TOLERANCE_S = 0.16  # largest difference between two pieces' times of a word: two time bins
 SHOWN_WORDS = 5  # words of the transcript that an error shows
-MIN_PIECE_S = 4.0
+MIN_PIECE_S = 4.0  # shortest piece, however many words a second the transcript has
 SHORTEST_S = 8.0  # shortest half of a piece without a good cut: one window of the audio transformer
 MAX_TRIES = 3  # most cuts that are tried in one piece
 STEPS = 4  # where no word is heard, as in music, skip 1 / STEPS of a piece; half of one may jump into speech
