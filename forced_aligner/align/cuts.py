@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Chosen by hand on synthetic recordings of the demo aligner (benchmarks/long_recording.py), and not tuned further.
+# How these were chosen was not recorded; benchmarks/long_recording.py measures what they give.
 LIKELY = 0.5  # least confidence at which a word in order counts as found
 SURE = 0.8  # the same for the last words found, which no later word confirms
 NEIGHBOURS = 2  # words found in a row on each side of a cut

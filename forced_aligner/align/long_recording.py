@@ -24,7 +24,7 @@ from forced_aligner.align.prompt import split_words
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import WordTime
 
-# Chosen by hand on synthetic recordings of the demo aligner (benchmarks/long_recording.py), and not tuned further.
+# How these were chosen was not recorded; benchmarks/long_recording.py measures what they give.
 SURPLUS = 2.0  # words given to a piece, relative to the average of the remaining recording in the same time
 LEAST_PER_S = 2.0  # least words per second given to a piece, if enough are left
 MARGIN_S = 1.0  # not trusted at a piece's end, where a word may be cut off: one convolution chunk
