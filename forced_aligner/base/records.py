@@ -12,9 +12,9 @@ from forced_aligner.base.files import write_whole
 
 
 class Record(BaseModel):
-    """Base of all records: immutable, and an unknown or missing key is an error."""
+    """Base of all records: immutable; an unknown or missing key and a number that is not finite are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 RecordT = TypeVar("RecordT", bound=Record)

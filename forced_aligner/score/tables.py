@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from forced_aligner.score.records import ComponentScore, ParityReport, Scores, SweepRow
@@ -79,9 +78,3 @@ def _true_time_cells(scores: object, has_true_times: bool) -> list[str]:
         return []
     true_scores = getattr(scores, "truth_aas_ms", None)
     return [f"{true_scores.packages:.1f}", f"{true_scores.pytorch:.1f}"] if true_scores else ["", ""]
-
-
-def _console() -> Console:
-    """A console on stdout. In a file or a pipe, lines are wide enough for every column."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)

@@ -21,7 +21,8 @@ from forced_aligner.convert.options import Options
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle, package_size
-from forced_aligner.package.spec import WEIGHTS_FILE, file_values, tensor_type
+from forced_aligner.package.contract import WEIGHTS_FILE
+from forced_aligner.package.spec import file_values, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
