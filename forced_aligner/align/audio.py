@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import require_audio_file
+from forced_aligner.base.reading import require_audio_file
 
 SAMPLE_RATE_HZ = 16_000
 MAX_SAMPLE = 1e10  # full scale is 1, or 2^31 in a float file of integers; 1e16 and above overflow the power spectrum

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from forced_aligner.base.errors import UserError
+from forced_aligner.base.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_CLOSED_PIPE, UserError
 from forced_aligner.base.stopping import wait_if_stopping
 from forced_aligner.base.text import visible
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-EXIT_THRESHOLD_MISSED = 1
-EXIT_BAD_INPUT = 2
-EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
-EXIT_CLOSED_PIPE = 141  # as a shell shows a program that SIGPIPE ended
 TABLE_COLUMNS = 180
 RATE_WINDOW_S = 3600.0  # the remaining time is estimated from the last hour: one file may take minutes
 
@@ -72,9 +68,10 @@ def _console() -> Console:
     """A console on stdout that takes names and texts as they are, without markup such as `[b]` and `:smile:`."""
     from rich.console import Console
 
-    plain = {"markup": False, "emoji": False, "highlight": False}
-    console = Console(**plain)
-    return console if console.is_terminal else Console(**plain, width=TABLE_COLUMNS)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = TABLE_COLUMNS
+    return console
 
 
 def log_progress(message: str) -> None:
@@ -141,7 +138,7 @@ def run_app(app: typer.Typer) -> None:
     try:
         app()
     except UserError as error:
-        _exit(str(error))
+        _exit(str(error), error.exit_code)
     except OSError as error:
         if error.filename is None:
             _exit_as_bug()
@@ -150,10 +147,10 @@ def run_app(app: typer.Typer) -> None:
         _exit_as_bug()
 
 
-def _exit(reason: str) -> NoReturn:
+def _exit(reason: str, code: int = EXIT_BAD_INPUT) -> NoReturn:
     wait_if_stopping()
     log(f"error: {reason}")
-    sys.exit(EXIT_BAD_INPUT)
+    sys.exit(code)
 
 
 def _exit_as_bug() -> NoReturn:

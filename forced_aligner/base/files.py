@@ -113,13 +113,13 @@ def _move(partial: Path, path: Path, may_replace: MayReplace) -> None:
     if is_there(path):
         require_regular(path)
         if not may_replace(path):
-            raise not_ours(path)
+            raise _not_ours(path)
         partial.replace(path)
         return
     try:
         os.link(partial, path)  # unlike a rename, it fails if a file has come there since
     except FileExistsError:
-        raise not_ours(path) from None
+        raise _not_ours(path) from None
     except OSError:  # a file system without links
         partial.replace(path)
 
@@ -136,43 +136,11 @@ def require_regular(path: Path) -> None:
         raise UserError(f"cannot write {path}: it is {kind}; give the name of a file")
 
 
-def not_ours(path: Path) -> UserError:
+def _not_ours(path: Path) -> UserError:
     """The error for a file that is there and must stay."""
-    return UserError(f"{path} is there already, and this program did not make it: move it away, or choose another name")
+    return UserError(f"{path} is there already, and this run did not make it: move it away, or choose another name")
 
 
 def _cannot_write(path: Path, error: OSError | ValueError) -> UserError:
     reason = error.strerror if isinstance(error, OSError) else error
     return UserError(f"cannot write {path} ({reason}): choose a folder that can be written")
-
-
-def require_audio_file(path: Path) -> None:
-    """Refuse what is not a file.
-
-    Raises:
-        UserError: nothing is there, or a folder, or the path is none that a file can have.
-    """
-    try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
-    except FileNotFoundError:
-        raise UserError(f"no audio file at {path}") from None
-    except OSError as error:
-        raise UserError(f"no audio file at {path} ({error.strerror})") from None
-    except ValueError:
-        raise UserError(f"no audio file at {str(path)!r} (no file can have that name)") from None
-    if is_folder:
-        raise UserError(f"{path} is a folder; expected an audio file (wav, flac, ogg or mp3)")
-
-
-def read_text(path: Path) -> str:
-    """The content of a transcript or a manifest, UTF-8.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); expected a text file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"cannot read {path} (byte {error.start} is not UTF-8); save it as UTF-8") from None

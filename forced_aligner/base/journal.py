@@ -21,7 +21,7 @@ from forced_aligner.base.lock import locked
 from forced_aligner.base.records import Record, RecordT
 from forced_aligner.base.stopping import uninterrupted
 
-SUFFIX = ".journal"
+JOURNAL_SUFFIX = ".journal"
 FIRST_LINE = '{"file": "journal of qwen3-forcedaligner-coreml", "schema_version": 1}\n'
 
 
@@ -61,7 +61,11 @@ class Journal(Generic[RecordT]):
             with uninterrupted(), self.path.open("a", encoding="utf-8") as file:
                 file.write(("" if file.tell() else FIRST_LINE) + line + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {self.path} ({error.strerror}): free some space, then run it again") from None
+            raise UserError(f"cannot write {self.path} ({error.strerror}): free space, then run it again") from None
+
+    def remove(self) -> None:
+        """Remove the file, once the run's output is written and complete."""
+        self.path.unlink(missing_ok=True)
 
     def _read(self) -> Iterator[tuple[str, RecordT]]:
         """The results in the file. What a kill has cut off at its end is removed, so that lines can be added."""
@@ -101,12 +105,12 @@ def journal_of(output: Path, record: type[RecordT], *, restart: bool = False) ->
     Raises:
         UserError: another run writes `output`, or the journal cannot be read or written.
     """
-    path = output.with_name(output.name + SUFFIX)
+    path = output.with_name(output.name + JOURNAL_SUFFIX)
     with locked(output, "choose another name"):
         try:
             journal = Journal(path, record)
             if restart:
-                journal.path.unlink(missing_ok=True)
+                journal.remove()
                 journal = Journal(path, record)
         except OSError as error:
             raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None

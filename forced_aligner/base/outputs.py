@@ -14,7 +14,6 @@ from forced_aligner.base.files import (
     identity,
     is_folder,
     never,
-    not_ours,
     require_regular,
     write_whole,
 )
@@ -27,7 +26,9 @@ class Outputs:
     the disk takes them for one.
     """
 
-    def __init__(self, inputs: Iterable[Path] = ()) -> None:
+    def __init__(self, inputs: Iterable[Path] = (), remedy: str = "move it away, or choose another name") -> None:
+        """Take what the run reads, and the end of the sentence about a file that is there already."""
+        self._remedy = remedy
         self._inputs: dict[FileId, Path] = {}
         self._owners: dict[str, str] = {}
         self._written: dict[FileId, str] = {}
@@ -71,7 +72,7 @@ class Outputs:
             raise _belongs_to(path, self._written[found])
         require_regular(path)
         if found not in self._written and not may_replace(path):
-            raise not_ours(path)
+            raise UserError(f"{path} is there already, and this run did not make it: {self._remedy}")
 
     def write(self, path: Path, content: str | bytes, owner: str = "", may_replace: MayReplace = never) -> None:
         """Write `content` to `path` in one step, if it is ours. A link stays, and the file that it names is written.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import read_text
+from forced_aligner.base.reading import read_text
 from forced_aligner.data.records import Clip
 
 MAX_FIELD_CHARS = 1 << 24  # the csv module's default of 131 072 is too short for a transcript of several hours

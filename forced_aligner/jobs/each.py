@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from forced_aligner.base.console import log, tracked
 from forced_aligner.base.errors import UnexpectedError, UserError
-from forced_aligner.base.files import require_regular
+from forced_aligner.base.files import printable, require_regular
 from forced_aligner.base.stopping import wait_if_stopping
+from forced_aligner.score.records import FailedClip
 
 T = TypeVar("T")
 ERROR_LOG = "forced-aligner-errors.log"  # beside the results
@@ -72,15 +73,35 @@ def _unexpected(error: Exception, audio: str, error_log: Path) -> UnexpectedErro
     return UnexpectedError(f"unexpected {type(error).__name__} ({error}): {where}")
 
 
-def list_failures(failures: Sequence[Failure], total: int) -> None:
+def list_failures(failed: Sequence[FailedClip], total: int) -> None:
     """List the recordings that failed, if there are any, and end the command with an error.
 
     Raises:
         UserError: one of `total` recordings failed, or more.
     """
-    if not failures:
+    if not failed:
         return
-    for failure in failures:
-        log(f"failed: {failure}")
-    kind = UnexpectedError if any(isinstance(failure.error, UnexpectedError) for failure in failures) else UserError
-    raise kind(f"{len(failures)} of {total} recordings failed, see above")
+    for clip in failed:
+        log(f"failed: {clip.audio}: {clip.reason}")
+    kind = UnexpectedError if any(clip.unexpected for clip in failed) else UserError
+    raise kind(f"{len(failed)} of {total} recordings failed, see above")
+
+
+def failed_clips(failures: list[Failure]) -> list[FailedClip]:
+    """The failures, as a report names them."""
+    return [
+        FailedClip(
+            audio=printable(failure.audio),
+            reason=printable(str(failure.error)),
+            unexpected=isinstance(failure.error, UnexpectedError),
+        )
+        for failure in failures
+    ]
+
+
+def nothing_done(failures: list[Failure]) -> UserError:
+    """The error for a run in which no clip could be measured; with one clip, that clip's."""
+    (first, *others) = failures
+    if not others:
+        return first.error
+    return type(first.error)(f"none of {len(failures)} recordings could be measured; the first: {first}")

@@ -54,6 +54,12 @@ def processor_digests(folder: Path) -> dict[str, str]:
     return {name: _file_digest(folder / name) for name in names if not name.startswith(".")}
 
 
+def files_of(folder: Path, metadata: BundleMetadata) -> list[Path]:
+    """The files and packages of the conversion in `folder`."""
+    packages = [record.package for record in metadata.components.values()]
+    return [folder / name for name in (METADATA_FILE, *metadata.processor_files, *packages)]
+
+
 def require_own_files(folder: Path, also: Collection[str] = (), *, remedy: str) -> None:
     """Refuse a folder that holds anything that a conversion did not put there, before it is replaced.
 

@@ -23,12 +23,12 @@ Check = Callable[[Path], None]
 
 
 def refuse_existing(folder: Path) -> None:
-    """Refuse to replace a folder.
+    """Refuse to replace a converted folder.
 
     Raises:
         UserError: always.
     """
-    raise UserError(f"{folder} is there already: choose another folder")
+    raise UserError(f"{folder} is there already: give --force to replace it, or choose another --output-dir")
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def write_folder(folder: Path, check: Check = refuse_existing) -> Iterator[Path]
     folder = Path(identity(folder))
     with locked(folder, "choose another folder"):
         _put_back(folder)
-        _check_place(folder, check)
+        check_place(folder, check)
         new = folder.with_name(NEW_NAME.format(folder.name))
         try:
             with unfinished(new):
                 shutil.rmtree(new, ignore_errors=True)
                 new.mkdir(parents=True)
                 yield new
-                _check_place(folder, check)  # what was put there meanwhile
+                check_place(folder, check)  # what was put there meanwhile
                 _exchange(new, folder)
         except (OSError, RuntimeError) as error:
             if not _is_of_disk(error, new):
@@ -75,7 +75,8 @@ def recover_folder(folder: Path) -> None:
         _put_back(folder)
 
 
-def _check_place(folder: Path, check: Check) -> None:
+def check_place(folder: Path, check: Check) -> None:
+    """Call `check` with the folder if it is there; see `write_folder`."""
     if is_folder(folder):
         check(folder)
     elif is_there(folder):

@@ -45,7 +45,7 @@ def exact_percent(bundle, reference_path):
     reference = read_json(Reference, reference_path, "").head(CLIPS)
     reference = reference.model_copy(update={"checkpoint_fingerprint": bundle.metadata.checkpoint_fingerprint})
     aligner = Aligner(bundle, MilBackend(bundle))
-    report, _ = compare(aligner, "mil", reference, reference_path.parent, Gate())
+    report, _ = compare(aligner, reference, reference_path.parent, Gate())
     return report.bin_exact_percent
 
 

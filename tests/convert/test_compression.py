@@ -237,7 +237,7 @@ def test_a_weight_of_few_values_is_kept_exactly():
 def test_the_demo_keeps_its_boundaries(compressed, demo_reference_path, preset, floor):
     reference = read_json(Reference, demo_reference_path, "")
     aligner = Aligner(compressed[preset], MilBackend(compressed[preset]))
-    report, _ = compare(aligner, "mil", reference, demo_reference_path.parent, Gate())
+    report, _ = compare(aligner, reference, demo_reference_path.parent, Gate())
     assert report.bin_exact_percent >= floor
 
 
