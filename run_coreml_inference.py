@@ -42,9 +42,7 @@ def infer(
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = 0.0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a PNG of each recording as well.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that are there already.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
     piece_s: Annotated[
         float | None,
         typer.Option(min=4, help="Longest piece of a long recording. (default: what the model takes)"),

@@ -5,6 +5,7 @@ import socket
 import subprocess
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: with more threads each waits for the others
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -18,6 +19,12 @@ FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
 FLOAT16_FRAMES = (78, 208)
 DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
 AUDIO_FRAMES = (52, 104, 256)  # half a window, one, and two with room for padding
+
+
+# Few examples in CI; HYPOTHESIS_PROFILE=long looks longer.
+settings.register_profile("short", max_examples=30, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +65,30 @@ def mount(tmp_path):
         return place
 
     yield mount_tmpfs
+    for place in places:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def mount_image(tmp_path):
+    """Mounts a new disk of 8 MB with a file system of a given kind; skips where that cannot be done."""
+    places = []
+
+    def mount_disk(kind):
+        image, place = tmp_path / f"{kind}.image", tmp_path / f"{kind}-disk"
+        place.mkdir()
+        image.write_bytes(bytes(8 << 20))
+        for command in ([f"mkfs.{kind}", image], ["mount", "-o", "loop", image, place]):
+            try:
+                done = subprocess.run(command, capture_output=True, check=False)
+            except FileNotFoundError:
+                pytest.skip(f"there is no {command[0]} here")
+            if done.returncode:
+                pytest.skip(f"{command[0]} fails here: {done.stderr.decode().strip()}")
+        places.append(place)
+        return place
+
+    yield mount_disk
     for place in places:
         subprocess.run(["umount", "--lazy", place], check=True)
 

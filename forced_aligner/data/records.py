@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.records import Record
+from forced_aligner.base.text import without_controls
+
+DURATION_TOLERANCE_S = 0.1  # manifests round durations, and an mp3 file is padded by up to 0.05 s
 
 
 class WordTime(Record):
     """One aligned word. A zero-length word (start equal to end) is legal for this model."""
 
     text: str
-    start_time_ms: float
-    end_time_ms: float
+    start_time_ms: FiniteFloat
+    end_time_ms: FiniteFloat
 
 
 class Clip(Record):
-    """A recording with its transcript and, where the data set has them, its true word times."""
+    """A recording with its transcript and, where the data set has them, its true word times.
+
+    Attributes:
+        audio: path of the recording.
+        transcript: what is said in it, without control characters, which no output may hold.
+        declared_duration_s: what a manifest says that the audio lasts.
+        speaker: a name that the clips of one speaker share.
+        problem: why it cannot be aligned, if that is known before it is loaded.
+        sources: paths of the other files that it was read from, such as a transcript's.
+    """
 
     audio: str
-    transcript: str
+    transcript: Annotated[str, AfterValidator(without_controls)]
     language: str | None = None
-    duration_s: float | None = None
+    duration_s: FiniteFloat | None = None
+    declared_duration_s: FiniteFloat | None = None
     voice: str | None = None
-    words_per_minute: float | None = None
+    speaker: str | None = None
+    words_per_minute: FiniteFloat | None = None
     alignments: list[WordTime] | None = None
-    problem: str | None = None  # why it cannot be aligned, if that is known before it is loaded
+    problem: str | None = None
+    sources: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse a recording that cannot be aligned.
