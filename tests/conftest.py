@@ -1,6 +1,7 @@
 """Shared fixtures: the demo aligner, its packages and its reference are made once for all tests."""
 
 import os
+import shutil
 import socket
 import subprocess
 
@@ -70,27 +71,23 @@ def mount(tmp_path):
 
 
 @pytest.fixture
-def mount_image(tmp_path):
-    """Mounts a new disk of 8 MB with a file system of a given kind; skips where that cannot be done."""
-    places = []
-
-    def mount_disk(kind):
-        image, place = tmp_path / f"{kind}.image", tmp_path / f"{kind}-disk"
-        place.mkdir()
-        image.write_bytes(bytes(8 << 20))
-        for command in ([f"mkfs.{kind}", image], ["mount", "-o", "loop", image, place]):
-            try:
-                done = subprocess.run(command, capture_output=True, check=False)
-            except FileNotFoundError:
-                pytest.skip(f"there is no {command[0]} here")
-            if done.returncode:
-                pytest.skip(f"{command[0]} fails here: {done.stderr.decode().strip()}")
-        places.append(place)
-        return place
-
-    yield mount_disk
-    for place in places:
-        subprocess.run(["umount", "--lazy", place], check=True)
+def caseless_disk(tmp_path):
+    """A folder where names that differ in case are one: on macOS any, elsewhere on a new FAT disk, if one can be had."""
+    (tmp_path / "case").touch()
+    if (tmp_path / "CASE").exists():
+        yield tmp_path
+        return
+    image, place = tmp_path / "image", tmp_path / "disk"
+    place.mkdir()
+    image.write_bytes(bytes(8 << 20))
+    for command in (["mkfs.vfat", image], ["mount", "-o", "loop", image, place]):
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"no disk without cases: there is no {command[0]} here")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no disk without cases: {command[0]} fails here ({done.stderr.splitlines()[0]})")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_clip
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.align.long_recording import align_recording
 from forced_aligner.align.mel import log_mel
@@ -68,8 +68,7 @@ def align_file(
     Raises:
         UserError: the recording or its transcript cannot be used.
     """
-    clip.check()
-    samples = load_audio(Path(clip.audio))
+    samples = load_clip(clip)
     alignment = align_recording(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
     file = TimedFile(
         audio=printable(clip.audio),

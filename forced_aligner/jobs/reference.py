@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_audio
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
 from forced_aligner.align.prompt import split_words
 from forced_aligner.align.times import word_time
 from forced_aligner.base.errors import UserError
@@ -141,7 +141,7 @@ def _measure(
 def _reference_sample(
     model: Qwen3ASRForTokenClassification, processor: Qwen3ASRProcessor, clip: Clip, audio_path: str
 ) -> ReferenceSample:
-    samples = load_audio(Path(clip.audio))
+    samples = load_clip(clip)
     started = time.perf_counter()
     words = align_with_pytorch(model, processor, samples, clip.transcript, clip.language)
     latency_ms = (time.perf_counter() - started) * 1000

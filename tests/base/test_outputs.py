@@ -59,8 +59,8 @@ def test_two_owners_of_one_file_clash_whatever_they_call_it(tmp_path, link):
     assert (tmp_path / "talk.json").read_text() == "one"
 
 
-def test_names_that_differ_in_case_clash_where_the_disk_takes_them_for_one(mount_image):
-    disk = mount_image("vfat")
+def test_names_that_differ_in_case_clash_where_the_disk_takes_them_for_one(caseless_disk):
+    disk = caseless_disk
     outputs = Outputs()
     outputs.write(disk / "talk.json", "one", "recording 1")
     with pytest.raises(UserError, match="would overwrite what belongs to recording 1"):
