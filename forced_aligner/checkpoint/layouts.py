@@ -39,7 +39,7 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
         raise UserError(f"{path} is not a Qwen3 forced aligner's config; {expected}")
     try:
         return _legacy_config(raw) if is_legacy(raw) else Qwen3ASRConfig.from_dict(raw)
-    except (KeyError, TypeError, ValueError, AttributeError, StrictDataclassError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be used ({type(error).__name__}: {reason}); {expected}") from None
 

@@ -54,7 +54,7 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
             key: record.model_copy(update={"lint": lint_package(folder, key, record)})
             for key, record in metadata.components.items()
         }
-        metadata = metadata.model_copy(update={"components": linted})
+        metadata = metadata.model_copy(update={"components": linted}).sealed()
         write_json(metadata, folder / METADATA_FILE)
     return metadata
 
@@ -67,7 +67,7 @@ def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) 
         present = Bundle.open(output_dir).metadata
     except UserError as error:
         raise UserError(f"{error}, with --force") from None
-    ours = {"components": present.components, "processor_files": present.processor_files}
+    ours = {name: getattr(present, name) for name in ("components", "processor_files", "digest")}
     is_same = expected.model_copy(update=ours) == present
     return present if is_same and present.components.keys() == set(options.components) else None
 

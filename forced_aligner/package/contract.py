@@ -9,3 +9,7 @@ TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 # Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
 # bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
 MASKED = -1e4
+# The most that is converted. The head's 400 s are 5,200 audio tokens, and at 4 words of 5 tokens a second 8,000 more.
+MAX_DECODER_LENGTH = 16_384
+MAX_AUDIO_FRAMES = 5_200
+MAX_FUNCTIONS = 32  # of one package
