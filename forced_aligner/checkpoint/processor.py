@@ -36,6 +36,8 @@ _SPECIAL_TOKENS = {
     "audio_eos_token": "<|audio_end|>",
 }
 _TIMESTAMP = "<timestamp>"
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+_MAX_TOKENIZER_BYTES = 128 << 20  # that of the 0.6B checkpoint has 11 MB
 _TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast", None)
 _SEGMENT_MS = 80  # of Qwen's aligners, whose legacy folders may not name it
 _MAX_SEGMENT_MS = 10_000
@@ -121,9 +123,12 @@ def _tokenizer(folder: Path, is_native: bool) -> Qwen2Tokenizer:
     if not isinstance(settings, dict):
         raise UserError(f"{path} holds no settings; fetch the checkpoint again")
     _require_class(folder, "tokenizer", settings.get("tokenizer_class"), _TOKENIZERS)
+    for name in _TOKENIZER_FILES:
+        if is_file(folder / name) and (folder / name).stat().st_size > _MAX_TOKENIZER_BYTES:
+            raise UserError(f"{folder / name} has more than {_MAX_TOKENIZER_BYTES} bytes; fetch the checkpoint again")
     extra = {} if is_native else {"extra_special_tokens": _SPECIAL_TOKENS}
-    tokenizer = Qwen2Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **extra)
-    tokenizer.chat_template = None
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder, trust_remote_code=False, **extra)
+    tokenizer.chat_template = ALIGNER_CHAT_TEMPLATE
     marks = [*_SPECIAL_TOKENS.values(), _TIMESTAMP]
     ids = tokenizer("".join(marks), add_special_tokens=False).input_ids
     if [getattr(tokenizer, name, None) for name in _SPECIAL_TOKENS] != marks[:-1] or len(set(ids)) != len(marks):
