@@ -271,7 +271,7 @@ def damage(converted, kind):
     elif kind == "no metadata":
         metadata.unlink()
     elif kind == "newer metadata":
-        metadata.write_text(metadata.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+        metadata.write_text(metadata.read_text().replace('"schema_version": 2', '"schema_version": 3'))
     elif kind == "not JSON":
         metadata.write_text("{")
 
@@ -293,7 +293,7 @@ def test_a_package_of_another_conversion_is_refused(demo_checkpoint, converted, 
         ("missing package", "lacks forced_aligner_lm_head.mlpackage"),
         ("tokenizer", "tokenizer.json is missing or damaged"),
         ("no metadata", "no metadata.json at"),
-        ("newer metadata", "metadata.json is of version 2, which this version of the program does not read"),
+        ("newer metadata", "metadata.json is of version 3, which this version of the program does not read"),
         ("not JSON", "is not a valid metadata.json"),
     ],
 )

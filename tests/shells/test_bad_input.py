@@ -223,8 +223,8 @@ def test_a_place_that_cannot_be_written_is_one_sentence(aligner, demo_clips, rea
 
 @pytest.mark.parametrize("record", [Reference, BundleMetadata])
 def test_a_file_of_a_newer_version_says_so(record, tmp_path):
-    (tmp_path / "file.json").write_text('{"schema_version": 2, "something": "new"}')
-    with pytest.raises(UserError, match=r"file\.json is of version 2, which this version of the program does not read"):
+    (tmp_path / "file.json").write_text('{"schema_version": 3, "something": "new"}')
+    with pytest.raises(UserError, match=r"file\.json is of version 3, which this version of the program does not read"):
         read_json(record, tmp_path / "file.json", "make it again")
 
 
