@@ -1,11 +1,16 @@
 """Make the PyTorch reference that the Core ML packages are compared with."""
 
+from forced_aligner.base.stopping import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before the imports that take long
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from forced_aligner.base.console import run_app
+from forced_aligner.base.console import run_app, show
 from forced_aligner.base.paths import DEFAULT_REFERENCE
 from forced_aligner.runtime.names import DeviceName
 
@@ -20,7 +25,9 @@ def make_reference(
             help="Hub id, local folder, or 'demo'. Without it: the full 0.6B model if it can be had, else 'demo'."
         ),
     ] = None,
-    num_files: Annotated[int, typer.Option(min=1, help="At most so many clips.")] = 10,
+    num_files: Annotated[
+        int, typer.Option(min=1, help="At most so many clips, drawn with a fixed seed and spread over the speakers.")
+    ] = 10,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -38,13 +45,19 @@ def make_reference(
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
     device: Annotated[DeviceName, typer.Option(help="Where PyTorch computes; cuda: an NVIDIA GPU.")] = "cpu",
     output: Annotated[Path, typer.Option(help="The reference file.")] = DEFAULT_REFERENCE,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, instead of going on where a run was stopped.")
+    ] = False,
 ) -> None:
     """Align clips with the PyTorch model, in float32, and write the word times as JSON."""
+    from forced_aligner.data.choice import choose
+
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.data.clips import load_clips
     from forced_aligner.data.records import Clip
+    from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.reference import make_reference
 
     if (audio_file is None) != (text is None):
@@ -62,9 +75,12 @@ def make_reference(
         clips = load_clips(
             dataset or "auto", dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
         )
-    reference = make_reference(checkpoint, clips[:num_files], output, device)
-    typer.echo(f"{reference.model_id}: {reference.num_samples} files, in {output}")
+    inputs = [checkpoint.folder, *([Path(dataset)] if dataset and Path(dataset).is_dir() else [])]
+    chosen = choose(clips, num_files)
+    reference = make_reference(checkpoint, chosen, output, device, inputs=inputs, restart=restart)
+    show(f"{reference.model_id}: {reference.num_samples} files, in {output}")
     announce_fallback(checkpoint)
+    list_failures(reference.failed, len(chosen))
 
 
 if __name__ == "__main__":

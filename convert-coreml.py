@@ -1,11 +1,16 @@
 """Convert Qwen3-ForcedAligner to Core ML packages."""
 
+from forced_aligner.base.stopping import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before the imports that take long
+
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from forced_aligner.base.console import parse_ints, run_app
+from forced_aligner.base.console import parse_ints, run_app, show
 from forced_aligner.base.paths import DEFAULT_BUNDLE
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
 
@@ -90,10 +95,10 @@ def convert(
         check_hub_folder(package, output_dir, options.components, checkpoint.model_id, base_model)
     metadata = convert(checkpoint, output_dir, options)
     size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
-    typer.echo(f"{checkpoint.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
+    show(f"{checkpoint.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
     if package is not None:
         lay_out(output_dir, package, base_model)
-        typer.echo(f"ready for a model hub: {package}")
+        show(f"ready for a model hub: {package}")
     announce_fallback(checkpoint)
 
 

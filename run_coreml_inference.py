@@ -1,11 +1,17 @@
 """Run the converted packages: align a recording, compare with PyTorch, or show the whole job on the demo."""
 
+from forced_aligner.base.stopping import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before the imports that take long
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from forced_aligner.base.console import EXIT_THRESHOLD_MISSED, log, parse_ints, run_app
+from forced_aligner.base.console import log, parse_ints, run_app, write_result
+from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 from forced_aligner.base.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
 from forced_aligner.runtime.names import BackendName, DeviceName
 
@@ -36,6 +42,7 @@ def infer(
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = 0.0,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a PNG of each recording as well.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
     piece_s: Annotated[
         float | None,
         typer.Option(min=4, help="Longest piece of a long recording. (default: what the model takes)"),
@@ -49,6 +56,7 @@ def infer(
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
+    from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
     from forced_aligner.jobs.open_model import open_aligner
     from forced_aligner.output.cues import CueOptions
@@ -56,16 +64,18 @@ def infer(
 
     names, cues = parse_formats(formats), CueOptions(max_line_chars, max_cue_s, karaoke=karaoke)
     clips = input_clips(audio_file, text, text_file, files, language)
+    if skip_existing and overwrite:
+        raise UserError("--skip-existing leaves files as they are and --overwrite replaces them: give one of them")
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
     aligner = open_aligner(model_dir, backend, device)
     if output_dir is not None:
-        output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, piece_s)
-        if failures := align_all(aligner, clips, output):
-            raise UserError(f"{len(failures)} of {len(clips)} recordings failed: " + "; ".join(failures))
+        output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s)
+        inputs = [path for path in (model_dir, files, text_file) if path is not None]
+        list_failures(align_all(aligner, clips, output, inputs), len(clips))
         return
     file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s)
-    typer.echo(FORMATS[names[0]].write(file, cues), nl=False)
+    write_result(FORMATS[names[0]].write(file, cues))
     for note in lengthened(file, names):
         log(f"{len(file.timed)} words, {note}")
     if verbose:
@@ -78,20 +88,28 @@ def compare(
         list[Path] | None, typer.Option(help=f"The converted folder; several for a table. (default: {DEFAULT_BUNDLE})")
     ] = None,
     reference: Annotated[Path, typer.Option(help="Made by compare-models.py.")] = DEFAULT_REFERENCE,
-    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. (default: all)")] = None,
+    num_files: Annotated[
+        int | None, typer.Option(min=1, help="At most so many files, drawn as compare-models.py draws. (default: all)")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="(default: parity.json in the model folder)")] = None,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
     max_aas: Annotated[float, typer.Option(help="Highest mean boundary error, ms.")] = 5.0,
     min_within_20ms: Annotated[float, typer.Option(help="Lowest share of boundaries within 20 ms, %.")] = 95.0,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, instead of going on where a run was stopped.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
+    from forced_aligner.data.choice import choose
+
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
-    from forced_aligner.base.records import read_json, write_json
-    from forced_aligner.jobs.compare import compare as compare_clips
+    from forced_aligner.base.records import read_json
+    from forced_aligner.jobs.compare import compare_and_write
+    from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.open_model import open_aligner
     from forced_aligner.score.gate import Gate
     from forced_aligner.score.records import Reference
@@ -101,20 +119,25 @@ def compare(
     folders = model_dir or [DEFAULT_BUNDLE]
     if report is not None and len(folders) > 1:
         raise UserError("--report takes one model folder; without it each folder gets its own parity.json")
-    known = read_json(Reference, reference, "make it with compare-models.py").head(num_files)
-    rows = []
+    known = read_json(Reference, reference, "make it with compare-models.py")
+    known = known.cut_to(choose(known.samples, num_files))
+    gate = Gate(max_aas, min_within_20ms)
+    rows, failed = [], []
     for folder in folders:
         aligner = open_aligner(folder, backend, device)
-        gate = Gate(max_aas, min_within_20ms)
-        scores, alignments = compare_clips(aligner, aligner.backend.name, known, reference.parent, gate)
-        if verbose:
-            for sample, alignment in zip(known.samples, alignments, strict=True):
-                log(f"{Path(sample.audio).name}: {stage_line(alignment.stage_ms)}")
+        output = report or folder / PARITY_FILE
+        scores, alignments = compare_and_write(
+            aligner, folder, known, reference, output, gate, device=device, restart=restart
+        )
         print_report(scores)
-        write_json(scores, report or folder / PARITY_FILE)
+        if verbose:
+            for sample, alignment in zip(scores.samples, alignments, strict=True):
+                log(f"{Path(sample.audio).name}: {stage_line(alignment.stage_ms)}")
         rows.append(sweep_row(str(folder), aligner.metadata, scores, {}))
+        failed += scores.failed
     if len(rows) > 1:
         print_rows(rows, f"{known.model_id}: {known.num_samples} files against PyTorch")
+    list_failures(failed, known.num_samples * len(folders))
     if not all(row.passed for row in rows):
         raise typer.Exit(EXIT_THRESHOLD_MISSED)
 
@@ -128,14 +151,19 @@ def sweep(
         str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
     ] = None,
     dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
-    num_files: Annotated[int | None, typer.Option(min=1, help="At most so many files. (default: all)")] = None,
+    num_files: Annotated[
+        int | None, typer.Option(min=1, help="At most so many files, drawn as compare-models.py draws. (default: all)")
+    ] = None,
     backend: BackendOption = "auto",
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
+    from forced_aligner.data.choice import choose
+
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.defaults import DEFAULT_LENGTHS
     from forced_aligner.data.clips import load_clips
+    from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
     from forced_aligner.score.tables import print_rows
 
@@ -144,10 +172,11 @@ def sweep(
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     is_demo = checkpoint.model_id == DEMO_MODEL_ID
-    clips = load_clips(dataset, None, is_demo_model=is_demo, language=None)[:num_files]
+    clips = choose(load_clips(dataset, None, is_demo_model=is_demo, language=None), num_files)
     result = run_sweep(checkpoint, clips, output_dir, options)
-    print_rows(result.rows, sweep_title(result, len(clips)))
+    print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)
+    list_failures(result.failed, len(clips))
 
 
 @app.command()
@@ -157,10 +186,12 @@ def demo(
 ) -> None:
     """The whole job on the bundled aligner: convert, reference, run the packages, score, draw. No network."""
     from forced_aligner.jobs.demo import run_demo
+    from forced_aligner.jobs.each import list_failures
     from forced_aligner.score.tables import print_report
 
     scores = run_demo(output_dir, backend)
     print_report(scores)
+    list_failures(scores.failed, scores.files + len(scores.failed))
     if not scores.passed:
         raise typer.Exit(EXIT_THRESHOLD_MISSED)
 

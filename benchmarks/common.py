@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from forced_aligner.base.console import EXIT_THRESHOLD_MISSED
+from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig

@@ -75,7 +75,7 @@ def main() -> None:
         table = Table("variant", *SCORE_COLUMNS)
         results = {}
         for variant, aligner in variants.items():
-            report, _ = compare(aligner, "mil", reference, folder, Gate())
+            report, _ = compare(aligner, reference, folder, Gate())
             table.add_row(variant, *score_cells(report))
             results[variant] = report.model_dump(include={"boundaries", "bin_exact_percent", "aas_ms", "max_error_ms"})
     Console(width=120).print(table)

@@ -111,7 +111,7 @@ def converted_scores(checkpoint: Any, reference: Any, root: Path, folder: Path) 
     aligner = Aligner(Bundle.open(folder), backend)
     # The scaled checkpoint computes the same function, so the reference holds for it too.
     reference = reference.model_copy(update={"checkpoint_fingerprint": aligner.metadata.checkpoint_fingerprint})
-    report, _ = compare(aligner, backend.name, reference, root, Gate())
+    report, _ = compare(aligner, reference, root, Gate())
     return {
         **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms"}),
         "finite": backend.finite,

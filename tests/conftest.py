@@ -1,10 +1,12 @@
 """Shared fixtures: the demo aligner, its packages and its reference are made once for all tests."""
 
 import os
+import shutil
 import socket
 import subprocess
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: with more threads each waits for the others
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -18,6 +20,12 @@ FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
 FLOAT16_FRAMES = (78, 208)
 DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
 AUDIO_FRAMES = (52, 104, 256)  # half a window, one, and two with room for padding
+
+
+# Few examples in CI; HYPOTHESIS_PROFILE=long looks longer.
+settings.register_profile("short", max_examples=30, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +68,26 @@ def mount(tmp_path):
     yield mount_tmpfs
     for place in places:
         subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def caseless_disk(tmp_path):
+    """A folder where names that differ in case are one: on macOS any, elsewhere on a new FAT disk, if one can be had."""
+    (tmp_path / "case").touch()
+    if (tmp_path / "CASE").exists():
+        yield tmp_path
+        return
+    image, place = tmp_path / "image", tmp_path / "disk"
+    place.mkdir()
+    image.write_bytes(bytes(8 << 20))
+    for command in (["mkfs.vfat", image], ["mount", "-o", "loop", image, place]):
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"no disk without cases: there is no {command[0]} here")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no disk without cases: {command[0]} fails here ({done.stderr.splitlines()[0]})")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture

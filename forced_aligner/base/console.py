@@ -2,30 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from forced_aligner.base.errors import UserError
+from forced_aligner.base.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_CLOSED_PIPE, UserError
+from forced_aligner.base.stopping import wait_if_stopping
+from forced_aligner.base.text import visible
 
 if TYPE_CHECKING:
     import typer
+    from rich.console import Console
 
 
 T = TypeVar("T")
-EXIT_THRESHOLD_MISSED = 1
-EXIT_BAD_INPUT = 2
-EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
+TABLE_COLUMNS = 180
 RATE_WINDOW_S = 3600.0  # the remaining time is estimated from the last hour: one file may take minutes
 
 
 def log(message: str) -> None:
-    """Print one line of progress to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line of progress to stderr. Names and texts of others in it cannot steer the terminal."""
+    with contextlib.suppress(OSError):  # a closed or full stderr does not stop the work
+        print(visible(message), file=sys.stderr, flush=True)
+
+
+def show(line: str) -> None:
+    """Print one line of results to stdout, for people."""
+    write_result(f"{visible(line)}\n")
+
+
+def write_result(content: str) -> None:
+    """Write `content` to stdout as it is, for programs.
+
+    Raises:
+        UserError: stdout cannot be written, as on a full disk.
+        SystemExit: nobody reads it any more.
+    """
+    try:
+        sys.stdout.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout again at its end, which must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_CLOSED_PIPE)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError(f"cannot write the result to stdout ({error.strerror}): free some space") from None
+
+
+def show_table(*items: object) -> None:
+    """Print rich tables and lines to stdout. In a file or a pipe, lines are wide enough for every column."""
+    console = _console()
+    with console.capture() as capture:
+        for item in items:
+            console.print(item)
+    write_result(capture.get())
+
+
+def _console() -> Console:
+    """A console on stdout that takes names and texts as they are, without markup such as `[b]` and `:smile:`."""
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = TABLE_COLUMNS
+    return console
 
 
 def log_progress(message: str) -> None:
@@ -87,13 +133,28 @@ def parse_ints(option: str, text: str | None) -> tuple[int, ...] | None:
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a Typer app; a `UserError` becomes one sentence on stderr and exit code 2."""
+    """Run a Typer app; what a user can mend becomes one sentence on stderr and exit code 2."""
     quiet_libraries()
     try:
         app()
     except UserError as error:
-        log(f"error: {error}")
-        sys.exit(EXIT_BAD_INPUT)
+        _exit(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            _exit_as_bug()
+        _exit(f"cannot use {os.fsdecode(error.filename)} ({error.strerror}): is it what the option asks for?")
     except Exception:
-        traceback.print_exc()
-        sys.exit(EXIT_BUG)
+        _exit_as_bug()
+
+
+def _exit(reason: str, code: int = EXIT_BAD_INPUT) -> NoReturn:
+    wait_if_stopping()
+    log(f"error: {reason}")
+    sys.exit(code)
+
+
+def _exit_as_bug() -> NoReturn:
+    wait_if_stopping()
+    for line in traceback.format_exc().splitlines():
+        log(line)
+    sys.exit(EXIT_BUG)

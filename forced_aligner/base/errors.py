@@ -1,10 +1,23 @@
-"""The one exception for what a user can cause and mend."""
+"""What a user can cause and mend, and the exit codes of the commands."""
 
 from __future__ import annotations
+
+EXIT_THRESHOLD_MISSED = 1
+EXIT_BAD_INPUT = 2
+EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
+EXIT_CLOSED_PIPE = 141  # as a shell shows a program that SIGPIPE ended
 
 
 class UserError(Exception):
     """Bad input: the message says what was expected, what was found and what to do.
 
-    The shells print it on one line without a traceback and exit with code 2. Any other exception is a bug.
+    The shells print it on one line without a traceback and exit with `exit_code`. Any other exception is a bug.
     """
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class UnexpectedError(UserError):
+    """A bug in the work on one recording, whose traceback is in a log file."""
+
+    exit_code = EXIT_BUG

@@ -1,45 +1,43 @@
-"""Files: checks before reading, and writing in one step, so that a reader sees the old file or the new one."""
+"""Files that a run writes: in one step, and never over something that the run did not make."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import secrets
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.stopping import unfinished, uninterrupted
+
+# Whether a file that is there already may be replaced.
+MayReplace = Callable[[Path], bool]
+FileId = tuple[int, int]  # device and inode
+SHORT_NAME_CHARS = 12
 
 
-def require_audio_file(path: Path) -> None:
-    """Refuse what is not a file.
-
-    Raises:
-        UserError: nothing is there, or a folder, or the path is none that a file can have.
-    """
-    try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
-    except FileNotFoundError:
-        raise UserError(f"no audio file at {path}") from None
-    except OSError as error:
-        raise UserError(f"no audio file at {path} ({error.strerror})") from None
-    except ValueError:
-        raise UserError(f"no audio file at {str(path)!r} (no file can have that name)") from None
-    if is_folder:
-        raise UserError(f"{path} is a folder; expected an audio file (wav, flac, ogg or mp3)")
+def never(path: Path) -> bool:
+    """Replace nothing."""
+    return False
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is something at `path`; a path that the system refuses, as a name too long, is not there."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+def always(path: Path) -> bool:
+    """Replace any file."""
+    return True
 
 
 def printable(path: str) -> str:
     """A path as text that can be written: a byte of it that is not UTF-8 becomes an escape, as stderr shows it."""
     return path.encode(errors="backslashreplace").decode()
+
+
+def short_name(path: Path, kind: str) -> str:
+    """The name of a hidden file beside `path`, short enough even where `path` has the longest name that is allowed."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:SHORT_NAME_CHARS]}.{kind}"
 
 
 def identity(path: Path) -> str:
@@ -48,6 +46,31 @@ def identity(path: Path) -> str:
         return str(path.resolve())
     except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
         return str(path.absolute())
+
+
+def find(path: Path) -> os.stat_result | None:
+    """What is at `path`, or None; a path that the system refuses, as a name too long, has nothing."""
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something at `path`."""
+    return find(path) is not None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at `path`."""
+    found = find(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def file_id(path: Path) -> FileId | None:
+    """The same for all names of one file, also on a disk where case does not count; None where there is none."""
+    found = find(path)
+    return (found.st_dev, found.st_ino) if found is not None else None
 
 
 def require_writable(path: Path) -> None:
@@ -61,35 +84,63 @@ def require_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+        raise _cannot_write(path, error) from None
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write `content` to `path` in one step; missing folders are made.
+def write_whole(path: Path, content: str | bytes, may_replace: MayReplace = always) -> None:
+    """Write `content` to `path` in one step, so that a reader sees the old file or the new one. Folders are made.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the place cannot be written, or a file is there that must not be replaced.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # short, where `path` has the longest name allowed
+    with unfinished(partial):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("xb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+            with uninterrupted():
+                _move(partial, path, may_replace)
+        except (OSError, ValueError) as error:
+            raise _cannot_write(path, error) from None
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                partial.unlink()
+
+
+def _move(partial: Path, path: Path, may_replace: MayReplace) -> None:
+    """Give the finished file its name."""
+    if is_there(path):
+        require_regular(path)
+        if not may_replace(path):
+            raise _not_ours(path)
         partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+        return
+    try:
+        os.link(partial, path)  # unlike a rename, it fails if a file has come there since
+    except FileExistsError:
+        raise _not_ours(path) from None
+    except OSError:  # a file system without links
+        partial.replace(path)
 
 
-def read_text(path: Path) -> str:
-    """The content of a transcript or a manifest, UTF-8.
+def require_regular(path: Path) -> None:
+    """Refuse to write over what is no regular file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it is a folder, a device, a pipe or a socket.
     """
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); expected a text file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"cannot read {path} (byte {error.start} is not UTF-8); save it as UTF-8") from None
+    found = find(path)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
+        raise UserError(f"cannot write {path}: it is {kind}; give the name of a file")
+
+
+def _not_ours(path: Path) -> UserError:
+    """The error for a file that is there and must stay."""
+    return UserError(f"{path} is there already, and this run did not make it: move it away, or choose another name")
+
+
+def _cannot_write(path: Path, error: OSError | ValueError) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UserError(f"cannot write {path} ({reason}): choose a folder that can be written")

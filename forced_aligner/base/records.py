@@ -8,13 +8,14 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import write_whole
+from forced_aligner.base.files import MayReplace, always, is_there, write_whole
+from forced_aligner.base.reading import MAX_JSON_BYTES, read_bytes, read_json_value
 
 
 class Record(BaseModel):
-    """Base of all records: immutable, and an unknown or missing key is an error."""
+    """Base of all records: immutable; an unknown or missing key and a number that is not finite are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -27,12 +28,11 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
         UserError: it is not there, cannot be read, or a key is missing, unknown or of another type.
             `remedy` ends the sentence: how to get a good file.
     """
+    if not is_there(path):
+        raise UserError(f"no {path.name} at {path}: {remedy}")
+    content = read_bytes(path, MAX_JSON_BYTES, f"a {path.name}: {remedy}")
     try:
-        return record.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"no {path.name} at {path}: {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} ({error}): {remedy}") from None
+        return record.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema_version",):
@@ -42,10 +42,30 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
         raise UserError(f"{path} is not a valid {path.name}: {where}: {first['msg']}; {remedy}") from None
 
 
-def write_json(record: Record, path: Path) -> None:
+def to_json(record: Record) -> str:
+    """The content of the record's file."""
+    return record.model_dump_json(indent=2) + "\n"
+
+
+def write_json(record: Record, path: Path, may_replace: MayReplace = always) -> None:
     """Write `record` to `path` in one step.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the place cannot be written, or a file is there that must not be replaced.
     """
-    write_whole(path, record.model_dump_json(indent=2) + "\n")
+    write_whole(path, to_json(record), may_replace)
+
+
+def file_of(record: type[Record]) -> MayReplace:
+    """Whether a file is one of `record`, of this version or another: it has most of its keys, and few others."""
+
+    def is_own(path: Path) -> bool:
+        try:
+            found = read_json_value(path)
+        except UserError:
+            return False
+        keys = found.keys() if isinstance(found, dict) else set()
+        fields = record.model_fields.keys()
+        return "schema_version" in keys and len(keys & fields) > max(len(keys), len(fields)) / 2
+
+    return is_own

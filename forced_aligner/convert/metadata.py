@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.layouts import load_config
 from forced_aligner.convert.options import Options
+from forced_aligner.package.bundle import processor_digests
 from forced_aligner.package.metadata import BundleMetadata, Dimensions, TokenIds
+from forced_aligner.package.provenance import tool_versions
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig, Qwen3ASRProcessor
 
 
 def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options) -> BundleMetadata:
-    """The metadata of a conversion of `checkpoint` with `options`, without its packages and processor files.
+    """The metadata of a conversion of `checkpoint` with `options`, without its packages.
 
     Raises:
         UserError: the config cannot be read, or `--audio-frames` is less than one attention window.
@@ -43,8 +46,8 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
         compress=options.compress,
         calibration_clips=options.calibrate,
         components={},
-        processor_files={},
-        tool_versions={name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")},
+        processor_files=_saved_digests(processor),
+        tool_versions=tool_versions(),
     )
 
 
@@ -74,3 +77,10 @@ def read_token_ids(processor: Qwen3ASRProcessor, config: Qwen3ASRConfig) -> Toke
         audio_pad=processor.audio_token_id,
         timestamp=config.timestamp_token_id,
     )
+
+
+def _saved_digests(processor: Qwen3ASRProcessor) -> dict[str, str]:
+    """SHA-256 (hex) of each file that the processor saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        processor.save_pretrained(folder)
+        return processor_digests(Path(folder))

@@ -17,8 +17,8 @@ from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from forced_aligner.package.contract import MAIN
-from forced_aligner.package.spec import WEIGHTS_FILE, file_values, read_spec, tensor_type
+from forced_aligner.package.contract import MAIN, WEIGHTS_FILE
+from forced_aligner.package.spec import file_values, read_spec, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 
 _TORCH_TYPES = {MIL_pb2.FLOAT16: torch.float16, MIL_pb2.FLOAT32: torch.float32}

@@ -12,9 +12,9 @@ from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.convert.compression import compress
+from forced_aligner.package.contract import WEIGHTS_FILE
 from forced_aligner.package.coremltools_internals import BlobStorageWriter, create_file_value_tensor
 from forced_aligner.package.metadata import Compression
-from forced_aligner.package.spec import WEIGHTS_FILE
 
 _WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
     MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),

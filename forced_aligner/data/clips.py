@@ -6,8 +6,8 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import read_text, require_audio_file
 from forced_aligner.base.paths import DEMO_FOLDER, MANIFEST_FILE
+from forced_aligner.base.reading import read_text, require_audio_file
 from forced_aligner.base.records import read_json
 from forced_aligner.data.librispeech import find_subset, load_subset
 from forced_aligner.data.manifest import manifest_clips

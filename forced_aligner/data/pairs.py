@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import read_text
+from forced_aligner.base.reading import read_text
 from forced_aligner.data.records import Clip
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")

@@ -6,37 +6,148 @@ from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
-from forced_aligner.base.console import log, tracked
+from forced_aligner.base.files import require_writable
+from forced_aligner.base.journal import Journal, digest_of, file_digest, journal_of
+from forced_aligner.base.machine import chip_name, system_name
+from forced_aligner.base.outputs import Outputs
+from forced_aligner.base.reading import require_audio_file
+from forced_aligner.base.records import Record, file_of, to_json
+from forced_aligner.data.records import WordTime
+from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
+from forced_aligner.package.bundle import files_of
+from forced_aligner.package.provenance import tool_versions
+from forced_aligner.runtime.names import DeviceName
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import ParityReport, Reference
-from forced_aligner.score.report import make_report, score_clip
+from forced_aligner.score.records import ParityReport, Reference, ReferenceSample, RunEnvironment
+from forced_aligner.score.report import ScoredClip, make_report, score_clip
+from forced_aligner.score.tables import percent_text
 
 
-def compare(
-    aligner: Aligner, backend: str, reference: Reference, root: Path, gate: Gate
+class ClipResult(Record):
+    """What the packages gave for a clip, as the journal keeps it."""
+
+    words: list[WordTime]
+    confidences: list[float]
+    duration_s: float
+    stage_ms: dict[str, float]
+
+    @property
+    def alignment(self) -> Alignment:
+        """The same as an alignment."""
+        return Alignment(self.words, self.confidences, self.duration_s, self.stage_ms)
+
+
+def compare_and_write(
+    aligner: Aligner,
+    model_dir: Path,
+    reference: Reference,
+    reference_path: Path,
+    output: Path,
+    gate: Gate,
+    *,
+    device: DeviceName,
+    restart: bool,
 ) -> tuple[ParityReport, list[Alignment]]:
-    """Align every clip of the reference with the packages and score the boundaries.
+    """As `compare`, and write the report to `output`, beside which a journal is kept until all clips are done.
 
     Args:
         aligner: the packages.
-        backend: who executes them, for the report.
+        model_dir: their folder.
+        reference: the PyTorch side, or some clips of it.
+        reference_path: its file.
+        output: the report's file. Only a report is replaced there, and no file that the run reads.
+        gate: the thresholds.
+        device: where the MIL runtime computes.
+        restart: begin anew.
+
+    Raises:
+        UserError: see `compare`, or `output` cannot be written.
+    """
+    root, may_replace = reference_path.parent, file_of(ParityReport)
+    audio = [root / sample.audio for sample in reference.samples]
+    outputs = Outputs([reference_path, *audio, *files_of(model_dir, aligner.metadata)])
+    outputs.check(output, "", may_replace)
+    require_writable(output)
+    with journal_of(output, ClipResult, restart=restart) as journal:
+        report, alignments = compare(aligner, reference, root, gate, device=device, journal=journal)
+        outputs.write(output, to_json(report), may_replace=may_replace)
+        if not report.failed:
+            journal.remove()
+    return report, alignments
+
+
+def compare(
+    aligner: Aligner,
+    reference: Reference,
+    root: Path,
+    gate: Gate,
+    *,
+    device: DeviceName = "cpu",
+    journal: Journal[ClipResult] | None = None,
+) -> tuple[ParityReport, list[Alignment]]:
+    """Align every clip of the reference with the packages and score the boundaries.
+
+    A clip that cannot be aligned does not stop the others: the report names it, and does not pass.
+
+    Args:
+        aligner: the packages.
         reference: the PyTorch side.
         root: the folder that the reference's audio paths are relative to.
         gate: the thresholds.
+        device: where the MIL runtime computes, for the report.
+        journal: has the results of an earlier run, which are not computed again, and gets those of this one.
 
     Returns:
-        The report, and the packages' alignment of each clip.
+        The report, and the packages' alignment of each clip in it.
 
     Raises:
-        UserError: another checkpoint, audio that is gone, or a clip that cannot be aligned.
+        UserError: the reference is of another checkpoint, or no clip could be aligned.
     """
     check_same_checkpoint(aligner.metadata, reference)
-    alignments, clips = [], []
-    for number, sample in enumerate(tracked(reference.samples), 1):
-        alignment = aligner.align(load_audio(root / sample.audio), sample.transcript, sample.language)
+    environment = _environment(aligner, device)
+    run = digest_of(aligner.metadata, environment)
+    alignments: list[Alignment] = []
+    clips: list[ScoredClip] = []
+
+    def measure(sample: ReferenceSample) -> str:
+        require_audio_file(root / sample.audio)
+        key = digest_of(run, file_digest(root / sample.audio), sample.transcript, sample.language or "")
+        known = journal.get(key) if journal else None
+        alignment = (
+            known.alignment
+            if known
+            else aligner.align(load_audio(root / sample.audio), sample.transcript, sample.language)
+        )
         clip = score_clip(alignment.words, alignment.latency_ms, sample)
-        name, exact = Path(sample.audio).name, clip.scores.bin_exact_percent
-        log(f"[{number}/{len(reference.samples)}] {name}  {exact:.1f} % bin-exact")
+        if journal and not known:
+            journal.put(key, _result(alignment))
         alignments.append(alignment)
         clips.append(clip)
-    return make_report(aligner.metadata, backend, clips, gate), alignments
+        exact = f"{percent_text(clip.scores.bin_exact_percent)} % bin-exact"
+        return f"{exact}, from an earlier run" if known else exact
+
+    failures = for_each(reference.samples, lambda sample: sample.audio, measure, root / ERROR_LOG)
+    if not clips:
+        raise nothing_done(failures)
+    return make_report(aligner.metadata, environment, reference, clips, gate, failed_clips(failures)), alignments
+
+
+def _environment(aligner: Aligner, device: DeviceName) -> RunEnvironment:
+    is_coreml = aligner.backend.name == "coreml"
+    return RunEnvironment(
+        system=system_name(),
+        chip=chip_name(),
+        backend=aligner.backend.name,
+        device=None if is_coreml else device,
+        compute_units=aligner.metadata.compute_units if is_coreml else None,
+        versions=tool_versions(),
+    )
+
+
+def _result(alignment: Alignment) -> ClipResult:
+    return ClipResult(
+        words=alignment.words,
+        confidences=alignment.confidences,
+        duration_s=alignment.duration_s,
+        stage_ms=alignment.stage_ms,
+    )

@@ -60,7 +60,7 @@ def record_calls(checkpoint: Checkpoint, bundle: Bundle, reference: Reference, r
     """The first calls of each component over the reference's clips, with PyTorch's float32 outputs."""
     recorder = Recorder(MilBackend(bundle))
     count = min(len(reference.samples), MEASURED_CALLS)
-    compare(Aligner(bundle, recorder), recorder.name, reference.head(count), root, Gate())
+    compare(Aligner(bundle, recorder), reference.head(count), root, Gate())
     model = load_model(checkpoint)
     calls = []
     for key, recorded in recorder.calls.items():

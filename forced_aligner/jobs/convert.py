@@ -9,9 +9,11 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_there
+from forced_aligner.base.journal import JOURNAL_SUFFIX
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
-from forced_aligner.base.paths import METADATA_FILE
-from forced_aligner.base.records import write_json
+from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
+from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.checkpoint.processor import load_processor
@@ -22,9 +24,10 @@ from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
 from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.calibrate import measure_magnitudes
-from forced_aligner.package.bundle import Bundle, processor_digests
-from forced_aligner.package.folder import write_folder
+from forced_aligner.package.bundle import Bundle, require_own_files
+from forced_aligner.package.folder import refuse_existing, write_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+from forced_aligner.score.records import ParityReport
 from individual_components import COMPONENTS
 
 
@@ -39,15 +42,14 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
     options.validate()
     processor = load_processor(checkpoint.folder)
     expected = expected_metadata(checkpoint, processor, options)
-    if not options.force and (done := _already_done(expected, options, output_dir)):
+    if not options.force and is_there(output_dir) and (done := _already_done(expected, options, output_dir)):
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
-    with write_folder(output_dir, replace=options.force) as folder, existing_objects_frozen():
+    check = _require_replaceable if options.force else refuse_existing
+    with write_folder(output_dir, check) as folder, existing_objects_frozen():
         processor.save_pretrained(folder)
         conversion = _Conversion(LazyModel(checkpoint), options, folder)
-        metadata = expected.model_copy(
-            update={"components": conversion.convert_all(expected), "processor_files": processor_digests(folder)}
-        )
+        metadata = expected.model_copy(update={"components": conversion.convert_all(expected)})
         if options.calibrate:
             metadata = conversion.calibrate(metadata)
         linted = {
@@ -60,16 +62,34 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
 
 
 def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) -> BundleMetadata | None:
-    """The metadata in `output_dir` if it is of the same conversion."""
+    """The metadata in `output_dir` if it is of the same conversion; None if it holds no conversion.
+
+    Raises:
+        UserError: it holds a damaged conversion, or another one.
+    """
     if not (output_dir / METADATA_FILE).is_file():
         return None
     try:
         present = Bundle.open(output_dir).metadata
     except UserError as error:
         raise UserError(f"{error}, with --force") from None
-    ours = {"components": present.components, "processor_files": present.processor_files}
-    is_same = expected.model_copy(update=ours) == present
-    return present if is_same and present.components.keys() == set(options.components) else None
+    fields = BundleMetadata.model_fields.keys() - {"components"}
+    differing = sorted(field for field in fields if getattr(present, field) != getattr(expected, field))
+    if present.components.keys() != set(options.components):
+        differing = [*differing, "components"]
+    if differing:
+        raise UserError(
+            f"{output_dir} is there already, with another conversion (other {', '.join(differing)}): give --force to "
+            "replace it, or choose another --output-dir"
+        )
+    return present
+
+
+def _require_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but a conversion and what was measured of it."""
+    remedy = "choose another --output-dir, or remove it yourself"
+    measured = [PARITY_FILE] if file_of(ParityReport)(folder / PARITY_FILE) else []
+    require_own_files(folder, [*measured, PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.base.console import log
+from forced_aligner.base.files import write_whole
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
-from forced_aligner.base.records import write_json
+from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import find_checkpoint
 from forced_aligner.convert.options import Options
 from forced_aligner.data.clips import load_clips
@@ -18,6 +20,7 @@ from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.alignment_picture import plot_alignment
+from forced_aligner.output.figure import is_own_picture
 from forced_aligner.runtime.names import BackendName
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport, Reference
@@ -42,8 +45,9 @@ def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
     reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
     log("3/4  run the saved packages and score them")
     aligner = open_aligner(folder / MODEL_FOLDER, backend_name)
-    report, alignments = compare(aligner, aligner.backend.name, reference, folder, Gate())
-    write_json(report, folder / PARITY_FILE)
+    report, alignments = compare(aligner, reference, folder, Gate())
+    # In the model folder, where `compare` writes it and `convert-coreml.py --package` looks for it.
+    write_json(report, folder / MODEL_FOLDER / PARITY_FILE, file_of(ParityReport))
     log("4/4  draw")
     drawn = _nearest(reference)
     sample = reference.samples[drawn]
@@ -52,8 +56,9 @@ def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
         {"packages": alignments[drawn].words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []},
         f"{Path(sample.audio).name}: {sample.transcript}",
         folder / PICTURE_FILE,
+        write=partial(write_whole, may_replace=is_own_picture),
     )
-    log(f"packages, {REFERENCE_FILE}, {PARITY_FILE} and {PICTURE_FILE} are in {folder}")
+    log(f"{MODEL_FOLDER}/ with {PARITY_FILE}, {REFERENCE_FILE} and {PICTURE_FILE} are in {folder}")
     return report
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_clip
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.align.long_recording import align_recording
 from forced_aligner.align.mel import log_mel
-from forced_aligner.base.console import log, log_progress, tracked
+from forced_aligner.base.console import log, log_progress
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import identity, is_there, printable, write_whole
-from forced_aligner.data.records import Clip
+from forced_aligner.base.files import MayReplace, always, is_there, never, printable
+from forced_aligner.base.outputs import Outputs
+from forced_aligner.data.records import Clip, WordTime
+from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
 from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
 from forced_aligner.output.formats import FORMATS
 from forced_aligner.output.records import TimedFile, TimedWord
 from forced_aligner.output.spelling import written_words
+from forced_aligner.score.records import FailedClip
 
 WEAK_CLIP_CONFIDENCE = 0.5  # mean word confidence below which a transcript hardly fits its audio
 PLOT = "plot"
@@ -38,6 +43,7 @@ class Output:
     min_confidence: float = 0.0
     plot: bool = False
     skip_existing: bool = False
+    overwrite: bool = False
     piece_s: float | None = None
 
     def targets(self, clip: Clip) -> dict[str, Path]:
@@ -45,6 +51,11 @@ class Output:
         stem = Path(clip.audio).stem
         suffixes = {name: FORMATS[name].suffix for name in self.formats} | ({PLOT: ".png"} if self.plot else {})
         return {name: self.folder / f"{stem}{suffix}" for name, suffix in suffixes.items()}
+
+    @property
+    def may_replace(self) -> MayReplace:
+        """Whether files that are there already are replaced."""
+        return always if self.overwrite else never
 
 
 def align_file(
@@ -57,8 +68,7 @@ def align_file(
     Raises:
         UserError: the recording or its transcript cannot be used.
     """
-    clip.check()
-    samples = load_audio(Path(clip.audio))
+    samples = load_clip(clip)
     alignment = align_recording(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
     file = TimedFile(
         audio=printable(clip.audio),
@@ -71,13 +81,24 @@ def align_file(
     return file, alignment, samples
 
 
+def times_within(alignment: Alignment) -> list[WordTime]:
+    """The words of an alignment with no time after the end of the audio, which the last bin of 80 ms may pass."""
+    end_ms = math.floor(alignment.duration_s * 1000)
+    return [
+        word.model_copy(
+            update={"start_time_ms": min(word.start_time_ms, end_ms), "end_time_ms": min(word.end_time_ms, end_ms)}
+        )
+        for word in alignment.words
+    ]
+
+
 def _timed_words(text: str, alignment: Alignment, min_confidence: float) -> list[TimedWord]:
-    found = []
-    for written in written_words(text, [word.text for word in alignment.words]):
+    found, words = [], times_within(alignment)
+    for written in written_words(text, [word.text for word in words]):
         if written.word is None:
             found.append(TimedWord(text=written.text, no_space_before=written.no_space_before))
             continue
-        word, confidence = alignment.words[written.word], alignment.confidences[written.word]
+        word, confidence = words[written.word], alignment.confidences[written.word]
         found.append(
             TimedWord(
                 text=written.text,
@@ -101,38 +122,79 @@ def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
     return found
 
 
-def align_all(aligner: Aligner, clips: list[Clip], output: Output) -> list[str]:
-    """Align every recording and write its files; returns one line for each that failed."""
-    failures, taken = [], {identity(Path(clip.audio)): clip.audio for clip in clips}
-    for number, clip in enumerate(tracked(clips), 1):
-        label, targets = f"[{number}/{len(clips)}] {Path(clip.audio).name}", output.targets(clip)
-        if output.skip_existing and all(is_there(path) for path in targets.values()):
-            log(f"{label}  there already")
-            continue
+def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Sequence[Path] = ()) -> list[FailedClip]:
+    """Align every recording and write its files.
+
+    Args:
+        aligner: the model.
+        clips: the recordings.
+        output: where and how results are written.
+        inputs: files and folders that are never overwritten, beside what the clips were read from.
+
+    Returns:
+        The recordings that failed.
+    """
+    read = [Path(file) for clip in clips for file in (clip.audio, *clip.sources)]
+    outputs = Outputs([*read, *inputs], "give --overwrite or --skip-existing, or choose another --output-dir")
+    jobs = [_Job(clip, f"recording {number}, {clip.audio}", output) for number, clip in enumerate(clips, 1)]
+    for job in jobs:
+        job.claim(outputs)
+    failures = for_each(
+        jobs, lambda job: job.clip.audio, lambda job: job.run(aligner, outputs), output.folder / ERROR_LOG
+    )
+    return failed_clips(failures)
+
+
+class _Job:
+    """One recording of a run, under the name `owner`."""
+
+    def __init__(self, clip: Clip, owner: str, output: Output) -> None:
+        self.clip, self.owner, self.output = clip, owner, output
+        self.targets = output.targets(clip)
+        self.clash: UserError | None = None
+
+    def claim(self, outputs: Outputs) -> None:
+        """Keep the names of the files, before any recording is done: the first recording of a name has it."""
         try:
-            for path in targets.values():
-                other = taken.setdefault(identity(path), clip.audio)
-                if other != clip.audio or identity(path) == identity(Path(clip.audio)):
-                    raise UserError(f"{path} would overwrite what belongs to {other}: rename one, or run it by itself")
-            log(f"{label}  {_align_and_write(aligner, clip, output, targets)}")
+            for path in self.targets.values():
+                outputs.claim(path, self.owner)
         except UserError as error:
-            failures.append(f"{clip.audio}: {error}")
-            log(f"{label}  FAILED")
-    return failures
+            self.clash = error
 
+    def run(self, aligner: Aligner, outputs: Outputs) -> str:
+        """Align the recording, write its files, and say in a few words what was done."""
+        if self.clash:
+            raise self.clash
+        targets = self.targets
+        if self.output.skip_existing:
+            targets = {name: path for name, path in targets.items() if not self._is_done(path, outputs)}
+            if not targets:
+                return "there already"
+        for path in targets.values():
+            outputs.check(path, self.owner, self.output.may_replace)
+        file, alignment, samples = align_file(aligner, self.clip, self.output.min_confidence, self.output.piece_s)
 
-def _align_and_write(aligner: Aligner, clip: Clip, output: Output, targets: dict[str, Path]) -> str:
-    file, alignment, samples = align_file(aligner, clip, output.min_confidence, output.piece_s)
-    for name in output.formats:
-        write_whole(targets[name], FORMATS[name].write(file, output.cues))
-    if output.plot:
-        sides = {"words": alignment.words}
-        plot_alignment(spectrogram_of(samples), sides, Path(file.audio).name, targets[PLOT], alignment.confidences)
-    weak = sum(word.weak for word in file.words)
-    notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
-    notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
-    notes += [f"{weak} weak"] if weak else []
-    return ", ".join(notes + lengthened(file, output.formats))
+        def write(path: Path, content: str | bytes) -> None:
+            outputs.write(path, content, self.owner, self.output.may_replace)
+
+        for name in self.output.formats:
+            if name in targets:
+                write(targets[name], FORMATS[name].write(file, self.output.cues))
+        if PLOT in targets:
+            sides = {"words": times_within(alignment)}
+            title, confidences = Path(file.audio).name, alignment.confidences
+            plot_alignment(spectrogram_of(samples), sides, title, targets[PLOT], confidences, write=write)
+        return self._note(file, alignment)
+
+    def _is_done(self, path: Path, outputs: Outputs) -> bool:
+        return is_there(path) and not outputs.was_written_for_another(path, self.owner)
+
+    def _note(self, file: TimedFile, alignment: Alignment) -> str:
+        weak = sum(word.weak for word in file.words)
+        notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
+        notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
+        notes += [f"{weak} weak"] if weak else []
+        return ", ".join(notes + lengthened(file, self.output.formats))
 
 
 def spectrogram_of(samples: NDArray[np.float32]) -> Spectrogram:

@@ -12,9 +12,9 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.jobs.model_card import license_notice, model_card
-from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.bundle import Bundle, require_own_files
 from forced_aligner.package.contract import MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
-from forced_aligner.package.folder import write_folder
+from forced_aligner.package.folder import check_place, write_folder
 from forced_aligner.package.metadata import BundleMetadata
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
 from forced_aligner.score.records import ParityReport
@@ -38,26 +38,17 @@ def check_hub_folder(
         raise UserError(f"--package {folder} is the converted folder itself: choose another one")
     if not any({*encoder, *TEXT_COMPONENTS} <= set(components) for encoder in (SPLIT_ENCODER, MONOLITHIC_ENCODER)):
         raise UserError(f"--package needs components that can align, not only {', '.join(components)}")
-    _check_place(folder)
+    check_place(folder, _require_own)
 
 
-def _check_place(folder: Path) -> None:
+def _require_own(folder: Path) -> None:
     """Refuse a folder that `--package` did not make. A folder that it made is written anew."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file: choose another folder for --package")
+    remedy = "choose another folder for --package"
     if not all((folder / name).is_file() for name in (METADATA_FILE, CARD_FILE, NOTICE_FILE)):
-        raise UserError(f"{folder} is not a folder that --package made: choose another one")
-    metadata = read_json(BundleMetadata, folder / METADATA_FILE, "choose another folder for --package")
-    packages = [record.package for record in metadata.components.values()]
-    expected = {METADATA_FILE, PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *metadata.processor_files, *packages}
-    expected |= {_compiled_name(package) for package in packages}
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in expected and path.name != ".DS_Store")
-    if foreign:
-        raise UserError(
-            f"{folder} also holds {', '.join(foreign)}, which --package did not make: choose another folder"
-        )
+        raise UserError(f"{folder} is not a folder that --package made: {remedy}")
+    metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
+    compiled = [_compiled_name(record.package) for record in metadata.components.values()]
+    require_own_files(folder, [PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *compiled], remedy=remedy)
 
 
 def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
@@ -77,8 +68,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
     metadata = bundle.metadata
     origin = find_provenance(metadata.model_id, base_model)
     parity, why_unmeasured = read_parity(source, metadata)
-    _check_place(folder)
-    with write_folder(folder, replace=True) as partial:
+    with write_folder(folder, _require_own) as partial:
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
             shutil.copytree(source / record.package, partial / record.package, ignore=hidden)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +13,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_audio
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
 from forced_aligner.align.prompt import split_words
 from forced_aligner.align.times import word_time
-from forced_aligner.base.console import log, tracked
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import printable, require_audio_file, require_writable
-from forced_aligner.base.records import write_json
+from forced_aligner.base.files import printable, require_writable
+from forced_aligner.base.journal import Journal, digest_of, file_digest, journal_of
+from forced_aligner.base.outputs import Outputs
+from forced_aligner.base.reading import require_audio_file
+from forced_aligner.base.records import file_of, to_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.data.true_times import true_times
+from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
+from forced_aligner.package.provenance import tool_versions
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.names import DeviceName
 from forced_aligner.score.records import Reference, ReferenceEnvironment, ReferenceSample
@@ -49,51 +54,94 @@ def align_with_pytorch(
     inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)
     with torch.inference_mode():
         logits = model(**inputs.to(model.device)).logits
+    if not logits[inputs["input_ids"] == model.config.timestamp_token_id].isfinite().all():
+        raise UserError("PyTorch's scores of this recording are not finite: is the checkpoint damaged?")
     (items,) = processor.decode_forced_alignment(
         logits.cpu(), inputs.to("cpu")["input_ids"], word_lists, model.config.timestamp_token_id
     )
     return [word_time(item) for item in items]
 
 
-def make_reference(checkpoint: Checkpoint, clips: list[Clip], output: Path, device: DeviceName = "cpu") -> Reference:
+def make_reference(
+    checkpoint: Checkpoint,
+    clips: list[Clip],
+    output: Path,
+    device: DeviceName = "cpu",
+    *,
+    inputs: Sequence[Path] = (),
+    restart: bool = False,
+) -> Reference:
     """Align every clip in float32 on `device` and write the reference to `output`.
 
+    A clip that cannot be aligned does not stop the others: the reference names it. What a run has computed before it
+    failed or was killed is not computed again.
+
+    Args:
+        checkpoint: the model.
+        clips: the recordings.
+        output: the file. Only a reference is replaced there, and no file that the run reads.
+        device: where PyTorch computes.
+        inputs: files and folders that the run reads beside the clips.
+        restart: begin anew.
+
     Raises:
-        UserError: a checkpoint, a clip or a device that cannot be used, or an output that cannot be written.
+        UserError: a checkpoint or a device that cannot be used, an output that cannot be written, or no clip that could
+            be aligned.
     """
     require_device(device)
-    for clip in clips:
-        clip.check()
-        require_audio_file(Path(clip.audio))
-        _path_from(output, clip)
+    outputs = Outputs([*(Path(file) for clip in clips for file in (clip.audio, *clip.sources)), *inputs])
+    outputs.check(output, "", file_of(Reference))
     require_writable(output)
+    with journal_of(output, ReferenceSample, restart=restart) as journal:
+        reference = _measure(checkpoint, clips, output, device, journal)
+        outputs.write(output, to_json(reference), may_replace=file_of(Reference))
+        if not reference.failed:
+            journal.remove()
+    return reference
+
+
+def _measure(
+    checkpoint: Checkpoint, clips: list[Clip], output: Path, device: DeviceName, journal: Journal[ReferenceSample]
+) -> Reference:
+    """The reference of all clips; see `make_reference`."""
     model = load_model(checkpoint).to(device)
     processor = load_processor(checkpoint.folder)
+    fingerprint, environment = checkpoint.fingerprint(), _environment(model, device)
+    run = digest_of(fingerprint, environment, *tool_versions().values())
     samples = []
-    for number, clip in enumerate(tracked(clips), 1):
-        sample = _reference_sample(model, processor, clip, _path_from(output, clip))
+
+    def measure(clip: Clip) -> str:
+        clip.check()
+        audio_path = _path_from(output, clip)
+        require_audio_file(Path(clip.audio))
+        key = digest_of(run, clip.model_copy(update={"audio": audio_path}), file_digest(Path(clip.audio)))
+        known = journal.get(key)
+        sample = known or _reference_sample(model, processor, clip, audio_path)
+        if known is None:
+            journal.put(key, sample)
         samples.append(sample)
-        log(
-            f"[{number}/{len(clips)}] {Path(clip.audio).name}  {sample.duration_s:.1f} s  "
-            f"{len(sample.alignments)} words  {sample.latency_ms:.0f} ms"
-        )
-    languages = {clip.language for clip in clips}
-    reference = Reference(
+        note = f"{sample.duration_s:.1f} s  {len(sample.alignments)} words  {sample.latency_ms:.0f} ms"
+        return f"{note}, from an earlier run" if known else note
+
+    failures = for_each(clips, lambda clip: clip.audio, measure, output.with_name(ERROR_LOG))
+    if not samples:
+        raise nothing_done(failures)
+    languages = {sample.language for sample in samples}
+    return Reference(
         model_id=checkpoint.model_id,
-        checkpoint_fingerprint=checkpoint.fingerprint(),
+        checkpoint_fingerprint=fingerprint,
         language=languages.pop() if len(languages) == 1 else None,
         num_samples=len(samples),
-        environment=_environment(model, device),
+        environment=environment,
         samples=samples,
+        failed=failed_clips(failures),
     )
-    write_json(reference, output)
-    return reference
 
 
 def _reference_sample(
     model: Qwen3ASRForTokenClassification, processor: Qwen3ASRProcessor, clip: Clip, audio_path: str
 ) -> ReferenceSample:
-    samples = load_audio(Path(clip.audio))
+    samples = load_clip(clip)
     started = time.perf_counter()
     words = align_with_pytorch(model, processor, samples, clip.transcript, clip.language)
     latency_ms = (time.perf_counter() - started) * 1000
@@ -105,6 +153,7 @@ def _reference_sample(
         latency_ms=round(latency_ms, 1),
         alignments=words,
         true_alignments=true_times(clip, [word.text for word in words]),
+        speaker=clip.speaker,
     )
 
 

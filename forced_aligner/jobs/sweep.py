@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import write_whole
 from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
-from forced_aligner.base.records import write_json
+from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.convert.options import Options
 from forced_aligner.data.records import Clip
@@ -19,11 +21,12 @@ from forced_aligner.jobs.component_scores import Call, measure_component, record
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.reference import make_reference
+from forced_aligner.output.figure import is_own_picture
 from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.names import BackendName
 from forced_aligner.score.gate import Gate
-from forced_aligner.score.records import Sweep, SweepRow
+from forced_aligner.score.records import ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
 from individual_components import DEFAULT_COMPONENTS
 
@@ -73,25 +76,34 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
     rows: list[SweepRow] = []
     calls: list[Call] = []
+    failed = {clip.audio: clip for clip in reference.failed}
     for preset in options.presets:
         log(f"{preset}: convert and score")
         conversion = Options(DEFAULT_COMPONENTS, options.decoder_lengths, force=True, **PRESETS[preset])
         metadata = convert(checkpoint, folder / preset, conversion)
         aligner = open_aligner(folder / preset, options.backend)
         calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
-        report, _ = compare(aligner, aligner.backend.name, reference, folder, Gate())
-        write_json(report, folder / preset / PARITY_FILE)
+        report, _ = compare(aligner, reference, folder, Gate())
+        write_json(report, folder / preset / PARITY_FILE, file_of(ParityReport))
         scores = {key: measure_component(aligner.backend, calls, key) for key in DEFAULT_COMPONENTS}
         rows.append(sweep_row(preset, metadata, report, scores))
-    sweep = Sweep(model_id=checkpoint.model_id, checkpoint_fingerprint=reference.checkpoint_fingerprint, rows=rows)
-    write_json(sweep, folder / SWEEP_FILE)
-    plot_sizes([size_point(row) for row in rows], sweep_title(sweep, len(clips)), folder / PICTURE_FILE)
+        failed |= {clip.audio: clip for clip in report.failed}
+    sweep = Sweep(
+        model_id=checkpoint.model_id,
+        checkpoint_fingerprint=reference.checkpoint_fingerprint,
+        files=reference.num_samples,
+        failed=list(failed.values()),
+        rows=rows,
+    )
+    write_json(sweep, folder / SWEEP_FILE, file_of(Sweep))
+    points, write = [size_point(row) for row in rows], partial(write_whole, may_replace=is_own_picture)
+    plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
     return sweep
 
 
-def sweep_title(sweep: Sweep, files: int) -> str:
+def sweep_title(sweep: Sweep) -> str:
     """The heading of the table and of the picture."""
-    return f"{sweep.model_id}: {files} files against PyTorch"
+    return f"{sweep.model_id}: {sweep.files} files against PyTorch"
 
 
 def size_point(row: SweepRow) -> SizePoint:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from forced_aligner.output.records import TimedFile
 
 # The model may give a word no length, which not every format can express. There, the word lasts one mel frame, and
-# the next word starts later if the two would overlap. JSON always has the raw times.
+# the next word starts later if the two would overlap; at the end of the audio, the words before it start earlier.
+# JSON always has the raw times.
 MIN_WORD_MS = 10.0
+MILLISECOND_NS = 1_000_000
 SENTENCE_END = (".", "?", "!", "…", "\u3002", "\uff1f", "\uff01")  # the last three: Chinese and Japanese
 
 
@@ -41,31 +43,46 @@ class Span:
     no_space_before: bool
 
 
-def spans(file: TimedFile) -> list[Span]:
-    """The words that have times, each at least `MIN_WORD_MS` long and after the word before."""
-    timed: list[Span] = []
-    previous_end = 0.0
-    for word in file.words:
-        if word.start_time_ms is None or word.end_time_ms is None:
-            continue
-        start = max(word.start_time_ms, previous_end)
-        previous_end = max(word.end_time_ms, start + MIN_WORD_MS)
-        timed.append(Span(word.text, start, previous_end, word.confidence or 0.0, word.no_space_before))
-    return timed
+def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
+    """The words that have times, each at least `MIN_WORD_MS` long, after the word before, and within the audio.
+
+    In audio that is too short for that, each word lasts at least an even share of it.
+
+    Args:
+        file: the words; their raw times may overlap, and may lie beyond the end of the audio.
+        tick_ns: the resolution of the format, in nanoseconds: times are multiples of it. One share may be less than
+            a tick; then words may have no length.
+    """
+    words, last = file.timed, file.ticks(tick_ns)
+    least = min(round(MIN_WORD_MS * 1e6) // tick_ns, last // max(len(words), 1))
+    times: list[tuple[int, int]] = []  # in ticks
+    end = 0
+    for word in words:  # forwards: each word has its length, and the next starts after it
+        start = max(file.tick(word.start_time_ms, tick_ns), end)
+        end = max(file.tick(word.end_time_ms, tick_ns), start + least)
+        times.append((start, end))
+    for index, (start, end) in reversed(list(enumerate(times))):  # backwards: none goes past the end
+        end = min(end, last)
+        last = min(start, end - least)
+        times[index] = (last, end)
+    return [
+        Span(word.one_line, start * tick_ns / 1e6, end * tick_ns / 1e6, word.confidence or 0.0, word.no_space_before)
+        for word, (start, end) in zip(words, times, strict=True)
+    ]
 
 
-def subtitle_spans(file: TimedFile) -> list[Span]:
+def subtitle_spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
     """The same, with the text of words without times: each is joined to the word before it, or else to the first."""
-    joined_spans, text_before, timed = [], "", iter(spans(file))
+    joined_spans, text_before, timed = [], "", iter(spans(file, tick_ns))
     for word in file.words:
         if word.start_time_ms is not None:
             span = next(timed)
             joined_spans.append(replace(span, text=text_before + span.text))
             text_before = ""
         elif joined_spans:
-            joined_spans[-1] = replace(joined_spans[-1], text=f"{joined_spans[-1].text} {word.text}")
+            joined_spans[-1] = replace(joined_spans[-1], text=f"{joined_spans[-1].text} {word.one_line}")
         else:
-            text_before += f"{word.text} "
+            text_before += f"{word.one_line} "
     return joined_spans
 
 

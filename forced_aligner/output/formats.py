@@ -2,56 +2,83 @@
 
 from __future__ import annotations
 
-import tempfile
+import csv
+import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.output.cues import CueOptions, spans
+from forced_aligner.base.text import visible
+from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, spans
 from forced_aligner.output.records import TimedFile
 from forced_aligner.output.subtitles import subtitles
 
 
 def _textgrid(file: TimedFile, options: CueOptions) -> str:
-    from praatio import textgrid
-    from praatio.data_classes.interval_tier import IntervalTier
+    """Praat's TextGrid, long form, with one tier. Its times are exact to the nanosecond, so each word has a length."""
+    from praatio.utilities import textgrid_io
 
-    words = [(word.start_ms / 1000, word.end_ms / 1000, word.text) for word in spans(file)]
-    end_s = max(file.duration_s, words[-1][1] if words else 0.0)
-    grid = textgrid.Textgrid()
-    grid.addTier(IntervalTier("words", words, 0.0, end_s))
-    with tempfile.TemporaryDirectory() as folder:  # praatio writes to files only
-        grid.save(f"{folder}/words", format="long_textgrid", includeBlankSpaces=True)
-        return Path(folder, "words").read_text(encoding="utf-8")
+    tier = {
+        "class": "IntervalTier",
+        "name": "words",
+        "xmin": 0.0,
+        "xmax": round(file.duration_s, 6),
+        "entries": [
+            (round(word.start_ms / 1000, 9), round(word.end_ms / 1000, 9), word.text) for word in spans(file, tick_ns=1)
+        ],
+    }
+    grid = {"xmin": 0.0, "xmax": tier["xmax"], "tiers": [tier]}
+    # praatio drops intervals below 10 ns, unless it is told not to.
+    return str(textgrid_io.getTextgridAsStr(grid, "long_textgrid", True, minimumIntervalLength=None))
 
 
 def _ctm(file: TimedFile, options: CueOptions) -> str:
-    """NIST CTM: recording, channel, start s, duration s, word, confidence."""
-    name = Path(file.audio).stem.replace(" ", "_")
+    """NIST CTM: recording, channel, start s, duration s, word, confidence, parted by spaces; `;;` begins a comment."""
+    name = re.sub("^;", "_", _token(visible(Path(file.audio).stem)))
     return "".join(
         f"{name} 1 {word.start_ms / 1000:.3f} {(word.end_ms - word.start_ms) / 1000:.3f} "
-        f"{word.text.replace(' ', '_')} {word.confidence:.3f}\n"
+        f"{_token(word.text)} {word.confidence:.3f}\n"
         for word in spans(file)
     )
 
 
+def _token(text: str) -> str:
+    """`text` as a field that ends at white space: never empty, and without any."""
+    return re.sub(r"\s", "_", text) or "_"
+
+
 def _audacity(file: TimedFile, options: CueOptions) -> str:
     """Audacity's label track: start s, end s, label. Labels may have no length, so the raw times are written."""
-    return "".join(
-        f"{(word.start_time_ms or 0) / 1000:.3f}\t{(word.end_time_ms or 0) / 1000:.3f}\t{word.text}\n"
-        for word in file.timed
-    )
+    rows = []
+    for word in file.timed:
+        start, end = (file.tick(time_ms, MILLISECOND_NS) for time_ms in (word.start_time_ms, word.end_time_ms))
+        rows.append(f"{start / 1000:.3f}\t{end / 1000:.3f}\t{word.one_line}\n")
+    return "".join(rows)
 
 
 def _tsv(file: TimedFile, options: CueOptions) -> str:
-    """Start ms, end ms, word, confidence, under a header; words without times have empty cells."""
-    rows = ["start_ms\tend_ms\tword\tconfidence\n"]
+    """Start ms, end ms, word, confidence, under a header; words without times have empty cells.
+
+    Quotes are those of spreadsheets and of pandas (Python's `excel-tab`): a cell with a quote in it is put in quotes,
+    and its own are doubled. Without that, a word such as `"no` would swallow the rows after it.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, "excel-tab", lineterminator="\n")
+    writer.writerow(["start_ms", "end_ms", "word", "confidence"])
     for word in file.words:
-        cells = [word.start_time_ms, word.end_time_ms, word.confidence]
-        start, end, confidence = ("" if cell is None else f"{cell:.3f}".rstrip("0").rstrip(".") for cell in cells)
-        rows.append(f"{start}\t{end}\t{word.text}\t{confidence}\n")
-    return "".join(rows)
+        times = [
+            None if time_ms is None else file.tick(time_ms, 1000) / 1000
+            for time_ms in (word.start_time_ms, word.end_time_ms)
+        ]
+        start, end, confidence = map(_number, (*times, word.confidence))
+        writer.writerow([start, end, word.one_line, confidence])
+    return table.getvalue()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field
 
 from forced_aligner.base.records import Record
+from forced_aligner.base.text import without_controls
+
+# Text of others, which a JSON manifest may have spoiled: half a surrogate pair cannot be written into any file.
+Text = Annotated[str, AfterValidator(lambda text: re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text))]
 
 
 class TimedWord(Record):
@@ -18,8 +23,8 @@ class TimedWord(Record):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    text: str
-    word: str | None = None
+    text: Text
+    word: Text | None = None
     start_time_ms: float | None = None
     end_time_ms: float | None = None
     confidence: float | None = None
@@ -28,12 +33,17 @@ class TimedWord(Record):
         default=False, validation_alias=AliasChoices("glued", "no_space_before"), serialization_alias="glued"
     )  # `glued` is the key in JSON files
 
+    @property
+    def one_line(self) -> str:
+        """`text` for formats of lines and cells: no control characters, and any white space in it is one space."""
+        return " ".join(without_controls(self.text).split())
+
 
 class TimedFile(Record):
     """The words of one recording with their times: the JSON output of `infer`."""
 
     schema_version: Literal[1] = 1
-    audio: str
+    audio: Text
     language: str | None
     duration_s: float
     words: list[TimedWord]
@@ -42,3 +52,11 @@ class TimedFile(Record):
     def timed(self) -> list[TimedWord]:
         """The words that have times."""
         return [word for word in self.words if word.start_time_ms is not None]
+
+    def ticks(self, tick_ns: int) -> int:
+        """How many whole ticks of `tick_ns` nanoseconds the audio has: the last time that a file may name."""
+        return round(self.duration_s * 1e6) * 1000 // tick_ns
+
+    def tick(self, time_ms: float | None, tick_ns: int) -> int:
+        """The tick nearest to `time_ms` that lies within the audio; no time counts as 0."""
+        return min(max(round((time_ms or 0.0) * 1e6 / tick_ns), 0), self.ticks(tick_ns))

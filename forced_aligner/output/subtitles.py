@@ -1,33 +1,66 @@
-"""Subtitles: SRT, WebVTT and ASS."""
+"""Subtitles: SRT, WebVTT and ASS. pysubs2 writes them; what each format reads as markup is escaped here."""
 
 from __future__ import annotations
 
-from forced_aligner.output.cues import CueOptions, Span, group_cues, join_words, subtitle_spans
+import re
+from collections.abc import Callable
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, Span, group_cues, join_words, subtitle_spans
 from forced_aligner.output.records import TimedFile
+
+TICKS_NS = {"srt": MILLISECOND_NS, "vtt": MILLISECOND_NS, "ass": 10 * MILLISECOND_NS}
+LAST_HOURS = {"srt": 100, "vtt": 100, "ass": 10}  # pysubs2 writes any later time as the last one before it
+WORD_JOINER = "\u2060"  # has no width, and parts two characters that together mean something
+# Stands for a backslash in what pysubs2 gets for SRT and VTT, where it would take `\N`, `\n` and `\h` for white space.
+# No text has it, since all control characters are removed.
+BACKSLASH = "\x1a"
 
 
 def subtitles(file: TimedFile, options: CueOptions, kind: str) -> str:
-    """The content of a subtitle file; `kind` is `srt`, `vtt` or `ass`."""
+    """The content of a subtitle file; `kind` is `srt`, `vtt` or `ass`.
+
+    Raises:
+        UserError: the recording is longer than the format can tell.
+    """
     import pysubs2
 
+    if file.duration_s >= LAST_HOURS[kind] * 3600:
+        reason = f"{kind} holds times below {LAST_HOURS[kind]} hours, and it has {file.duration_s / 3600:.1f}"
+        raise UserError(f"no subtitles for {file.audio}: {reason}; choose another format, such as json")
     subtitles = pysubs2.SSAFile()
-    for cue in group_cues(subtitle_spans(file), options):
-        text = join_words(cue, _clean if kind != "vtt" else _clean_vtt)
-        if options.karaoke and kind == "vtt":
-            text = join_words(cue, lambda word: f"<{_vtt_time(word.start_ms)}>{_clean_vtt(word)}")
-        elif options.karaoke and kind == "ass":
-            text = _ass_karaoke(cue)
+    for cue in group_cues(subtitle_spans(file, TICKS_NS[kind]), options):
+        text = _KARAOKE[kind](cue) if options.karaoke else _ESCAPES[kind](join_words(cue))
         subtitles.append(pysubs2.SSAEvent(start=round(cue[0].start_ms), end=round(cue[-1].end_ms), text=text))
-    return subtitles.to_string(kind)
+    if kind == "ass":
+        return subtitles.to_string("ass")
+    # Without this option pysubs2 would leave out what stands in braces.
+    return subtitles.to_string(kind, keep_ssa_tags=True).replace(BACKSLASH, "\\")
 
 
-def _clean(word: Span) -> str:
-    """The word without braces, which open style tags in these formats."""
-    return word.text.replace("{", "(").replace("}", ")")
+def _srt(text: str) -> str:
+    """SRT has no escapes, so text is written as it is. A brace that players take for a style and hide, as in `{\\an8}`
+    and `{y:i}`, is parted from what follows it.
+    """
+    return re.sub(r"\{(?=\\|[A-Za-z]:)", f"{{{WORD_JOINER}", text).replace("\\", BACKSLASH)
 
 
-def _clean_vtt(word: Span) -> str:
-    return _clean(word).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _vtt(text: str) -> str:
+    """WebVTT escapes as HTML does."""
+    for character, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", BACKSLASH)):
+        text = text.replace(character, escape)
+    return text
+
+
+def _ass(text: str) -> str:
+    """ASS takes `\\N`, `\\n` and `\\h` for white space, and has no escape for a backslash: it is parted from what
+    follows. Braces open style tags, and only libass has an escape for them, so they become parentheses.
+    """
+    return text.replace("\\", f"\\{WORD_JOINER}").replace("{", "(").replace("}", ")")
+
+
+def _vtt_karaoke(cue: list[Span]) -> str:
+    return join_words(cue, lambda word: f"<{_vtt_time(word.start_ms)}>{_vtt(word.text)}")
 
 
 def _vtt_time(time_ms: float) -> str:
@@ -40,6 +73,14 @@ def _ass_karaoke(cue: list[Span]) -> str:
     for index, word in enumerate(cue):
         gap = "" if index == 0 or word.no_space_before else " "
         pause = f"{{\\k{round((word.start_ms - position) / 10)}}}" if word.start_ms > position else ""
-        text += f"{pause}{gap}{{\\k{round((word.end_ms - word.start_ms) / 10)}}}{_clean(word)}"
+        text += f"{pause}{gap}{{\\k{round((word.end_ms - word.start_ms) / 10)}}}{_ass(word.text)}"
         position = word.end_ms
     return text
+
+
+_ESCAPES: dict[str, Callable[[str], str]] = {"srt": _srt, "vtt": _vtt, "ass": _ass}
+_KARAOKE: dict[str, Callable[[list[Span]], str]] = {
+    "srt": lambda cue: _srt(join_words(cue)),  # has no way to mark words
+    "vtt": _vtt_karaoke,
+    "ass": _ass_karaoke,
+}

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_folder
 from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import read_json
-from forced_aligner.package.contract import MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.contract import (
+    MANIFEST,
+    MONOLITHIC_ENCODER,
+    SPEC_FILE,
+    SPLIT_ENCODER,
+    TEXT_COMPONENTS,
+    WEIGHTS_FILE,
+)
+from forced_aligner.package.folder import recover_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 
 CONVERT_HINT = "convert the model with convert-coreml.py"
 OWN_FILES = (METADATA_FILE, PARITY_FILE)
+SHOWN_FILES = 3  # that an error names
+PACKAGE_FILES = (MANIFEST, SPEC_FILE, WEIGHTS_FILE)
 
 
 def package_files(package: Path) -> list[Path]:
@@ -42,6 +54,38 @@ def processor_digests(folder: Path) -> dict[str, str]:
     return {name: _file_digest(folder / name) for name in names if not name.startswith(".")}
 
 
+def files_of(folder: Path, metadata: BundleMetadata) -> list[Path]:
+    """The files and packages of the conversion in `folder`."""
+    packages = [record.package for record in metadata.components.values()]
+    return [folder / name for name in (METADATA_FILE, *metadata.processor_files, *packages)]
+
+
+def require_own_files(folder: Path, also: Collection[str] = (), *, remedy: str) -> None:
+    """Refuse a folder that holds anything that a conversion did not put there, before it is replaced.
+
+    Args:
+        folder: the folder.
+        also: names of further files, and of folders with all that lies in them, that may be in it.
+        remedy: ends the sentence.
+
+    Raises:
+        UserError: it is not a converted model, or holds other files too.
+    """
+    if not (folder / METADATA_FILE).is_file():
+        raise UserError(f"{folder} is not a converted model: {remedy}")
+    metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
+    expected = {Path(name) for name in (METADATA_FILE, *metadata.processor_files, *also)}
+    expected |= {Path(record.package) / file for record in metadata.components.values() for file in PACKAGE_FILES}
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
+    foreign = [
+        str(path) for path in found if path.name != ".DS_Store" and expected.isdisjoint({path, Path(path.parts[0])})
+    ]
+    if foreign:
+        more = f" and {len(foreign) - SHOWN_FILES} more" if len(foreign) > SHOWN_FILES else ""
+        named = ", ".join(foreign[:SHOWN_FILES]) + more
+        raise UserError(f"{folder} also holds {named}, which is not of the conversion: {remedy}")
+
+
 def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,7 +105,8 @@ class Bundle:
         Raises:
             UserError: not a converted folder, or a package is missing, damaged or was never converted.
         """
-        if not folder.is_dir():
+        recover_folder(folder)
+        if not is_folder(folder):
             raise UserError(f"no converted model at {folder}: {CONVERT_HINT}")
         bundle = cls(folder, read_json(BundleMetadata, folder / METADATA_FILE, CONVERT_HINT))
         for record in bundle.metadata.components.values():

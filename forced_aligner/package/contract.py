@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 MAIN = "main"  # the function of a package that has one
 SPLIT_ENCODER = ("audio_conv", "audio_transformer")
 MONOLITHIC_ENCODER = ("audio_encoder",)
@@ -9,3 +11,7 @@ TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 # Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
 # bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
 MASKED = -1e4
+# The files of a package.
+MANIFEST = Path("Manifest.json")
+SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
+WEIGHTS_FILE = Path("Data/com.apple.CoreML/weights/weight.bin")

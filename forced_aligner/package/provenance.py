@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
@@ -79,3 +81,12 @@ def version_string() -> str:
     import tomllib
 
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+def tool_versions() -> dict[str, str]:
+    """The versions of what results depend on: the libraries, and this project with a digest of its sources."""
+    versions = {name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")}
+    digest = hashlib.sha256()
+    for path in sorted([ROOT / "individual_components.py", *(ROOT / "forced_aligner").rglob("*.py")]):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return versions | {PROJECT: f"{version_string()}+{digest.hexdigest()[:8]}"}

@@ -9,9 +9,7 @@ from coremltools.proto import MIL_pb2, Model_pb2
 from google.protobuf.message import DecodeError
 
 from forced_aligner.base.errors import UserError
-
-SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
-WEIGHTS_FILE = Path("Data/com.apple.CoreML/weights/weight.bin")
+from forced_aligner.package.contract import SPEC_FILE
 
 
 def read_spec(package: Path) -> Model_pb2.Model:

@@ -36,16 +36,19 @@ def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDAr
 
 
 def score_errors(errors_ms: NDArray[np.float64]) -> Scores:
-    """Summarize boundary errors in ms, (boundaries,); an even count, at least two."""
+    """Summarize boundary errors in ms, (boundaries,); an even count, at least two. Nothing is rounded."""
 
     def percent(is_within: NDArray[np.bool_]) -> float:
-        return round(float(is_within.mean() * 100), 2)
+        return 100.0 * int(is_within.sum()) / errors_ms.size  # 100 only if all are
 
     return Scores(
         words=errors_ms.size // 2,
         boundaries=errors_ms.size,
+        moved=int((errors_ms >= SAME_BIN_MS).sum()),
+        beyond_80ms=int((errors_ms > 80).sum()),
+        beyond_160ms=int((errors_ms > 160).sum()),
         bin_exact_percent=percent(errors_ms < SAME_BIN_MS),
-        aas_ms=round(float(errors_ms.mean()), 3),
+        aas_ms=float(errors_ms.mean()),
         max_error_ms=float(errors_ms.max()),
         within_20ms_percent=percent(errors_ms <= 20),
         within_80ms_percent=percent(errors_ms <= 80),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.package.metadata import BundleMetadata
-from forced_aligner.score.records import Reference, Scores
+
+if TYPE_CHECKING:
+    from forced_aligner.score.records import Reference, Scores
 
 
 @dataclass(frozen=True)

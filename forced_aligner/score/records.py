@@ -9,6 +9,7 @@ from pydantic import Field
 from forced_aligner.base.records import Record
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.metadata import Precision
+from forced_aligner.score.gate import Gate
 
 
 class ReferenceEnvironment(Record):
@@ -29,8 +30,17 @@ class ReferenceSample(Record):
     language: str | None
     duration_s: float
     latency_ms: float
-    alignments: list[WordTime]
+    alignments: list[WordTime] = Field(min_length=1)
     true_alignments: list[WordTime] | None = None
+    speaker: str | None = None
+
+
+class FailedClip(Record):
+    """A clip that could not be done, and the reason; `unexpected` where it is a bug of this program."""
+
+    audio: str
+    reason: str
+    unexpected: bool
 
 
 class Reference(Record):
@@ -43,21 +53,29 @@ class Reference(Record):
     num_samples: int
     environment: ReferenceEnvironment
     samples: list[ReferenceSample] = Field(min_length=1)
+    failed: list[FailedClip] = Field(default_factory=list)
 
-    def head(self, count: int | None) -> Reference:
-        """The reference cut to its first `count` clips; all clips for None."""
-        samples = self.samples[:count]
+    def head(self, count: int) -> Reference:
+        """The reference with its first `count` clips alone."""
+        return self.cut_to(self.samples[:count])
+
+    def cut_to(self, samples: list[ReferenceSample]) -> Reference:
+        """The reference with these of its clips alone."""
         return self.model_copy(update={"samples": samples, "num_samples": len(samples)})
 
 
 class Scores(Record):
     """Summary of the boundary errors against the reference. A word has two boundaries.
 
-    `aas_ms`, the accumulated average shift, is the mean boundary error.
+    `aas_ms`, the accumulated average shift, is the mean boundary error. `moved` boundaries are not in PyTorch's bin. No
+    number is rounded, so a share is 100 only if it is all of them.
     """
 
     words: int
     boundaries: int
+    moved: int
+    beyond_80ms: int
+    beyond_160ms: int
     bin_exact_percent: float
     aas_ms: float
     max_error_ms: float
@@ -83,16 +101,37 @@ class SampleScores(Scores):
     truth_aas_ms: TruthScores | None = None
 
 
+class RunEnvironment(Record):
+    """What the packages were run on. `compute_units` are Core ML's."""
+
+    system: str
+    chip: str
+    backend: str
+    device: str | None
+    compute_units: str | None
+    versions: dict[str, str]
+
+
+class ReferenceIdentity(Record):
+    """The reference that the packages were compared with."""
+
+    sha256: str  # of its clips and their times
+    environment: ReferenceEnvironment
+
+
 class ParityReport(Scores):
     """`parity.json`: written by run_coreml_inference.py compare."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model_id: str
-    backend: str
+    environment: RunEnvironment
+    reference: ReferenceIdentity
+    gate: Gate
     precision: dict[str, Precision]
     package_sha256: dict[str, str]  # identifies the packages that were run, by component
     files: int
-    passed: bool
+    passed: bool  # the gate, by all clips
+    failed: list[FailedClip]
     samples: list[SampleScores]
     truth_aas_ms: TruthScores | None = None
 
@@ -109,6 +148,10 @@ class SweepRow(Record):
 
     name: str
     size_bytes: int
+    boundaries: int
+    moved: int
+    beyond_80ms: int
+    beyond_160ms: int
     bin_exact_percent: float
     aas_ms: float
     max_error_ms: float
@@ -119,7 +162,9 @@ class SweepRow(Record):
 class Sweep(Record):
     """`sweep.json`: written by run_coreml_inference.py sweep."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     model_id: str
     checkpoint_fingerprint: str
+    files: int
+    failed: list[FailedClip]
     rows: list[SweepRow]

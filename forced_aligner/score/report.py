@@ -8,14 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forced_aligner.base.journal import digest_of
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.metadata import BundleMetadata
 from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import (
     ComponentScore,
+    FailedClip,
     ParityReport,
+    Reference,
+    ReferenceIdentity,
     ReferenceSample,
+    RunEnvironment,
     SampleScores,
     SweepRow,
     TruthScores,
@@ -58,25 +63,53 @@ def score_clip(words: list[WordTime], latency_ms: float, sample: ReferenceSample
     return ScoredClip(scores, errors_ms, true_errors_ms)
 
 
-def make_report(metadata: BundleMetadata, backend: str, clips: Sequence[ScoredClip], gate: Gate) -> ParityReport:
-    """The report on all `clips`, which `backend` executed; `gate` decides whether they pass."""
+def make_report(
+    metadata: BundleMetadata,
+    environment: RunEnvironment,
+    reference: Reference,
+    clips: Sequence[ScoredClip],
+    gate: Gate,
+    failed: Sequence[FailedClip] = (),
+) -> ParityReport:
+    """The report on the packages of `metadata`.
+
+    Args:
+        metadata: of the packages.
+        environment: what they were run on.
+        reference: what they were compared with.
+        clips: the scores, of at least one clip.
+        gate: decides whether they pass.
+        failed: the clips of the reference that could not be measured; with one, they do not pass.
+    """
     total = score_errors(np.concatenate([clip.errors_ms for clip in clips]))
     true_errors_ms = [clip.true_errors_ms for clip in clips if clip.true_errors_ms]
     return ParityReport(
         **total.model_dump(),
         model_id=metadata.model_id,
-        backend=backend,
+        environment=environment,
+        reference=identity_of(reference),
+        gate=gate,
         precision={key: record.precision for key, record in metadata.components.items()},
         package_sha256=metadata.package_sha256,
         files=len(clips),
-        passed=gate.passes(total),
+        passed=gate.passes(total) and not failed,
+        failed=list(failed),
         samples=[clip.scores for clip in clips],
         truth_aas_ms=_truth_scores(*map(np.concatenate, zip(*true_errors_ms, strict=True))) if true_errors_ms else None,
     )
 
 
+def identity_of(reference: Reference) -> ReferenceIdentity:
+    """What tells a reference from another: its clips and their times, and what it was made with."""
+    clips = [
+        sample.model_dump_json(include={"transcript", "language", "alignments", "true_alignments"})
+        for sample in reference.samples
+    ]
+    return ReferenceIdentity(sha256=digest_of(*clips), environment=reference.environment)
+
+
 def _truth_scores(packages: NDArray[np.float64], pytorch: NDArray[np.float64]) -> TruthScores:
-    return TruthScores(packages=round(float(packages.mean()), 2), pytorch=round(float(pytorch.mean()), 2))
+    return TruthScores(packages=float(packages.mean()), pytorch=float(pytorch.mean()))
 
 
 def sweep_row(
@@ -86,6 +119,6 @@ def sweep_row(
     return SweepRow(
         name=name,
         size_bytes=sum(record.size_bytes for record in metadata.components.values()),
-        **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms", "passed"}),
+        **report.model_dump(include=SweepRow.model_fields.keys() & ParityReport.model_fields.keys()),
         components=components,
     )

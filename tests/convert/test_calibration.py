@@ -15,7 +15,7 @@ from forced_aligner.jobs.calibrate import measure_magnitudes
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.spec import WEIGHTS_FILE
+from forced_aligner.package.contract import WEIGHTS_FILE
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
@@ -45,7 +45,7 @@ def exact_percent(bundle, reference_path):
     reference = read_json(Reference, reference_path, "").head(CLIPS)
     reference = reference.model_copy(update={"checkpoint_fingerprint": bundle.metadata.checkpoint_fingerprint})
     aligner = Aligner(bundle, MilBackend(bundle))
-    report, _ = compare(aligner, "mil", reference, reference_path.parent, Gate())
+    report, _ = compare(aligner, reference, reference_path.parent, Gate())
     return report.bin_exact_percent
 
 

@@ -21,7 +21,8 @@ from forced_aligner.convert.options import Options
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle, package_size
-from forced_aligner.package.spec import WEIGHTS_FILE, file_values, tensor_type
+from forced_aligner.package.contract import WEIGHTS_FILE
+from forced_aligner.package.spec import file_values, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
@@ -236,7 +237,7 @@ def test_a_weight_of_few_values_is_kept_exactly():
 def test_the_demo_keeps_its_boundaries(compressed, demo_reference_path, preset, floor):
     reference = read_json(Reference, demo_reference_path, "")
     aligner = Aligner(compressed[preset], MilBackend(compressed[preset]))
-    report, _ = compare(aligner, "mil", reference, demo_reference_path.parent, Gate())
+    report, _ = compare(aligner, reference, demo_reference_path.parent, Gate())
     assert report.bin_exact_percent >= floor
 
 

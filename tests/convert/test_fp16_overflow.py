@@ -45,7 +45,7 @@ def aligned(checkpoint, folder, reference_path):
     backend = FiniteCheck(MilBackend(bundle))
     reference = read_json(Reference, reference_path, "").head(CLIPS)
     reference = reference.model_copy(update={"checkpoint_fingerprint": bundle.metadata.checkpoint_fingerprint})
-    report, alignments = compare(Aligner(bundle, backend), "mil", reference, reference_path.parent, Gate())
+    report, alignments = compare(Aligner(bundle, backend), reference, reference_path.parent, Gate())
     return report, [alignment.words for alignment in alignments], backend.finite
 
 

@@ -193,7 +193,7 @@ def test_compare_shows_the_error_against_true_times(demo_bundle, demo_checkpoint
     assert reference.samples[1].true_alignments is None
     expected = boundary_errors_ms(reference.samples[0].alignments, demo_clips[1].alignments).mean()
     assert expected > 5
-    report, _ = compare(Aligner(demo_bundle, MilBackend(demo_bundle)), "mil", reference, tmp_path, Gate())
+    report, _ = compare(Aligner(demo_bundle, MilBackend(demo_bundle)), reference, tmp_path, Gate())
     assert [sample.truth_aas_ms is None for sample in report.samples] == [False, True]
     assert report.truth_aas_ms == report.samples[0].truth_aas_ms
     assert report.truth_aas_ms.packages == pytest.approx(expected, abs=0.01)

@@ -63,7 +63,7 @@ def reference(demo_reference_path):
 
 def test_the_demo_is_bin_exact_in_mixed_precision(demo_bundle, demo_reference_path, reference):
     aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
-    report, alignments = compare(aligner, "mil", reference, demo_reference_path.parent, Gate())
+    report, alignments = compare(aligner, reference, demo_reference_path.parent, Gate())
     assert report.bin_exact_percent == 100
     assert report.aas_ms == report.max_error_ms == 0
     assert report.passed
@@ -82,7 +82,7 @@ def test_a_reference_of_another_checkpoint_is_refused(demo_bundle, reference):
 def test_audio_that_is_gone_is_refused(demo_bundle, reference, tmp_path):
     aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
     with pytest.raises(UserError, match="no audio file at"):
-        compare(aligner, "mil", reference, tmp_path / "elsewhere", Gate())
+        compare(aligner, reference, tmp_path / "elsewhere", Gate())
 
 
 def test_the_reference_can_move_with_its_audio(demo_bundle, demo_checkpoint, demo_clips, tmp_path):
@@ -96,7 +96,7 @@ def test_the_reference_can_move_with_its_audio(demo_bundle, demo_checkpoint, dem
     real.rename(elsewhere)
     moved = read_json(Reference, elsewhere / "reference.json", REMEDY)
     aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
-    report, _ = compare(aligner, "mil", moved, elsewhere, Gate())
+    report, _ = compare(aligner, moved, elsewhere, Gate())
     assert report.files == 1
 
 

@@ -39,7 +39,7 @@ def report(demo_bundle, demo_reference_path):
     """What `compare` measures of the demo packages, on three clips."""
     known = read_json(Reference, demo_reference_path, "").head(3)
     aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
-    return compare(aligner, "mil", known, demo_reference_path.parent, Gate())[0]
+    return compare(aligner, known, demo_reference_path.parent, Gate())[0]
 
 
 def lay_out_hub(source, tmp_path, **options):

@@ -1,9 +1,17 @@
 """The output formats: other programs' readers read them back, with the transcript's own spelling."""
 
+import csv
+import html
+import io
 import json
+import re
 
+import ass
 import pysubs2
 import pytest
+import srt
+import tgt
+import webvtt
 from praatio import textgrid
 
 from forced_aligner.base.errors import UserError
@@ -122,10 +130,112 @@ def test_karaoke_marks_every_word():
     assert r"{\k30}one{\k20} {\k30}two" in ass
 
 
-def test_characters_that_mean_something_in_a_format_are_escaped():
-    file = timed(("a<b>&{c}", 0, 500))
-    assert "a&lt;b&gt;&amp;(c)" in FORMATS["vtt"].write(file, CueOptions())
-    assert pysubs2.SSAFile.from_string(FORMATS["ass"].write(file, CueOptions())).events[0].plaintext == "a<b>&(c)"
+def test_a_long_pause_starts_a_new_cue_without_any_punctuation():
+    words = spans(timed(("one", 0, 400), ("two", 1200, 1600), ("three", 2401, 2800)))
+    assert [len(cue) for cue in group_cues(words, CueOptions())] == [2, 1]  # pauses of 800 and 801 ms
+
+
+@pytest.mark.parametrize("end", [".", "?", "!", "…", "。", "？", "！"])
+def test_the_end_of_a_sentence_starts_a_new_cue_without_any_pause(end):
+    words = spans(timed(("one,", 0, 400), (f"two{end}", 400, 800), ("three", 800, 1200)))
+    assert [len(cue) for cue in group_cues(words, CueOptions())] == [2, 1]
+
+
+MARKUP = r'a<b>&{c} C:\new \N "d" {\an8} &lt;'
+
+
+def written(name, *words, karaoke=False, **changes):
+    return FORMATS[name].write(timed(*words, **changes), CueOptions(karaoke=karaoke))
+
+
+def test_srt_has_no_escapes_so_text_is_written_as_it_is():
+    (cue,) = srt.parse(written("srt", (MARKUP, 0, 500)))
+    assert cue.content == MARKUP.replace(r"{\an8}", "{\u2060\\an8}")  # players would hide it, and move the cue
+
+
+@pytest.mark.parametrize("karaoke", [False, True])
+def test_vtt_is_escaped_as_html(karaoke):
+    (cue,) = webvtt.from_string(written("vtt", (MARKUP, 0, 500), karaoke=karaoke))
+    assert cue.raw_text.endswith(r'a&lt;b&gt;&amp;{c} C:\new \N "d" {\an8} &amp;lt;')
+    assert html.unescape(cue.text) == MARKUP
+
+
+@pytest.mark.parametrize("karaoke", [False, True])
+def test_ass_parts_a_backslash_from_its_letter_and_has_no_foreign_braces(karaoke):
+    (event,) = ass.Document.parse_string(written("ass", (MARKUP, 0, 500), karaoke=karaoke)).events
+    text = re.sub(r"\{\\k\d+\}", "", event.text)
+    assert text.replace("\\\u2060", "\\") == MARKUP.replace("{", "(").replace("}", ")")
+    assert "\\" not in text.replace("\\\u2060", "")
+
+
+def test_a_quote_in_a_tsv_cell_does_not_swallow_the_rows_after_it():
+    rows = list(csv.reader(io.StringIO(written("tsv", ('"no', 0, 80), ('way"', 80, 160))), "excel-tab"))
+    assert [row[2] for row in rows] == ["word", '"no', 'way"']
+
+
+def test_a_quote_in_a_textgrid_is_doubled():
+    text = written("textgrid", ('"a"', 0, 80), ('"', 80, 160))
+    assert 'text = """a"""' in text
+    grid = tgt.io3.read_textgrid(io.StringIO(text))
+    assert [interval.text for interval in grid.get_tier_by_name("words")] == ['"a"', '"']
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "json"])
+def test_control_characters_of_a_transcript_are_in_no_file(name):
+    text = written(name, ("\x1b[31mone\x00", 0, 80), ("t\two\u2028\x9b2J", 80, 160))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028]", text)
+    assert "[31mone" in text
+
+
+@pytest.mark.parametrize(
+    ("audio", "recording"),
+    [
+        ("a/my talk.wav", "my_talk"),
+        ("a\tb\nc.wav", r"a\tb\nc"),
+        ("\x1b[31m\xa0x\u2028.wav", r"\x1b[31m_x\u2028"),
+        (";;talk.wav", "_;talk"),
+        ("", "_"),
+    ],
+)
+def test_the_recording_of_a_ctm_is_one_token(audio, recording):
+    text = FORMATS["ctm"].write(FILE.model_copy(update={"audio": audio}), CueOptions())
+    assert {line.split(" ")[0] for line in text.splitlines()} == {recording}
+    assert all(len(line.split()) == 6 for line in text.splitlines())
+
+
+def test_half_a_surrogate_pair_is_replaced_so_that_every_format_can_be_written():
+    assert timed(("a\ud83d", 0, 80)).words[0].text == "a\ufffd"
+
+
+def test_no_time_is_written_beyond_the_end_of_the_audio():
+    words = [("a", 100, 400), ("b", 900, 1200), ("c", 1200, 1200), ("d", 1300, 1500)]
+    assert [(word.start_ms, word.end_ms) for word in spans(timed(*words, duration_s=1.0))] == [
+        (100, 400), (900, 980), (980, 990), (990, 1000),
+    ]  # fmt: skip
+    rows = [line.split("\t") for line in written("audacity", *words, duration_s=1.0).splitlines()]
+    assert [row[:2] for row in rows[1:]] == [["0.900", "1.000"], ["1.000", "1.000"], ["1.000", "1.000"]]
+    assert "\n900\t1000\tb" in written("tsv", *words, duration_s=1.0)
+    assert written("textgrid", *words, duration_s=1.0).count("xmax = 1 ") == 3  # grid, tier and last word
+
+
+def test_times_are_rounded_to_a_formats_resolution_within_the_audio():
+    words = [("a", 1.6, 1234.56)]
+    assert "00:00:00,002 --> 00:00:01,234" in written("srt", *words, duration_s=1.2346)
+    assert "0:00:00.00,0:00:01.23," in written("ass", ("a", 1.6, 1238), duration_s=1.239)
+    assert written("ctm", *words, duration_s=1.2346).split()[2:4] == ["0.002", "1.232"]
+
+
+@pytest.mark.parametrize("tick_ns", [1, 1_000_000])
+def test_audio_that_is_too_short_for_its_words_is_shared_evenly(tick_ns):
+    words = spans(timed(*[(f"w{index}", 0, 0) for index in range(8)], duration_s=0.04), tick_ns)
+    assert [(word.start_ms, word.end_ms) for word in words] == [(5 * index, 5 * index + 5) for index in range(8)]
+
+
+def test_a_recording_that_a_subtitle_format_cannot_tell_is_refused():
+    file = timed(("a", 0, 80), duration_s=36_000)
+    with pytest.raises(UserError, match=r"ass holds times below 10 hours, and it has 10\.0; choose another format"):
+        FORMATS["ass"].write(file, CueOptions())
+    assert FORMATS["srt"].write(file, CueOptions())
 
 
 def test_chinese_words_are_joined_without_spaces():
@@ -144,12 +254,6 @@ def test_a_textgrid_reads_back(tmp_path):
     assert [entry.label for entry in tier.entries] == ["Hello,", "big", "world.", "Again!"]
     assert [(entry.start, entry.end) for entry in tier.entries] == [(0.08, 0.4), (0.4, 0.41), (0.41, 0.88), (2.4, 3.2)]
     assert tier.maxTimestamp == 10.0
-
-
-def test_a_textgrid_keeps_words_that_were_moved_past_the_end(tmp_path):
-    file = timed(("a", 1000, 1000), ("b", 1000, 1000), duration_s=1.0)
-    (tmp_path / "t").write_text(FORMATS["textgrid"].write(file, CueOptions()), encoding="utf-8")
-    assert len(textgrid.openTextgrid(str(tmp_path / "t"), includeEmptyIntervals=False).getTier("words").entries) == 2
 
 
 def test_ctm_has_six_fields_a_line():

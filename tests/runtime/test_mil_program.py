@@ -16,7 +16,8 @@ from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.spec import WEIGHTS_FILE, file_values, tensor_type
+from forced_aligner.package.contract import WEIGHTS_FILE
+from forced_aligner.package.spec import file_values, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.mil.backend import MilBackend

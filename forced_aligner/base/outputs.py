@@ -1,0 +1,91 @@
+"""The outputs of a run: nothing that the run reads, and nothing that it did not make, is ever overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import (
+    FileId,
+    MayReplace,
+    always,
+    file_id,
+    identity,
+    is_folder,
+    never,
+    require_regular,
+    write_whole,
+)
+
+
+class Outputs:
+    """The files that a run writes. It knows what the run reads, and what it has written for whom.
+
+    A file is told by its device and inode, so that links and names that differ only in case count as one file wherever
+    the disk takes them for one.
+    """
+
+    def __init__(self, inputs: Iterable[Path] = (), remedy: str = "move it away, or choose another name") -> None:
+        """Take what the run reads, and the end of the sentence about a file that is there already."""
+        self._remedy = remedy
+        self._inputs: dict[FileId, Path] = {}
+        self._owners: dict[str, str] = {}
+        self._written: dict[FileId, str] = {}
+        self.protect(inputs)
+
+    def protect(self, inputs: Iterable[Path]) -> None:
+        """Never write over `inputs`. A folder stands for all files in it."""
+        for path in inputs:
+            files = [child for child in path.rglob("*") if child.is_file()] if is_folder(path) else [path]
+            self._inputs.update((found, file) for file in files if (found := file_id(file)))
+
+    def claim(self, path: Path, owner: str) -> None:
+        """Keep `path` for the results of `owner`.
+
+        Raises:
+            UserError: it is kept for another owner.
+        """
+        other = self._owners.setdefault(identity(path), owner)
+        if other != owner:
+            raise _belongs_to(path, other)
+
+    def was_written_for_another(self, path: Path, owner: str) -> bool:
+        """Whether this run has written `path` for another owner."""
+        found = file_id(path)
+        return found is not None and self._written.get(found, owner) != owner
+
+    def check(self, path: Path, owner: str, may_replace: MayReplace) -> None:
+        """Refuse, before the work, what `write` would refuse after it.
+
+        Raises:
+            UserError: `path` is an input or belongs to another owner, it is no regular file, or it is there already and
+                must not be replaced.
+        """
+        self.claim(path, owner)
+        found = file_id(path)
+        if found is None:
+            return
+        if found in self._inputs:
+            raise UserError(f"{path} would overwrite {self._inputs[found]}, which this run reads: choose another name")
+        if self.was_written_for_another(path, owner):
+            raise _belongs_to(path, self._written[found])
+        require_regular(path)
+        if found not in self._written and not may_replace(path):
+            raise UserError(f"{path} is there already, and this run did not make it: {self._remedy}")
+
+    def write(self, path: Path, content: str | bytes, owner: str = "", may_replace: MayReplace = never) -> None:
+        """Write `content` to `path` in one step, if it is ours. A link stays, and the file that it names is written.
+
+        Raises:
+            UserError: see `check`, or the place cannot be written.
+        """
+        self.check(path, owner, may_replace)
+        is_ours = file_id(path) in self._written
+        write_whole(Path(identity(path)), content, always if is_ours else may_replace)
+        if found := file_id(path):
+            self._written[found] = owner
+
+
+def _belongs_to(path: Path, owner: str) -> UserError:
+    return UserError(f"{path} would overwrite what belongs to {owner}: rename one, or run it by itself")
