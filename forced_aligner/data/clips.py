@@ -75,9 +75,14 @@ def input_clips(
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
     transcript = text if text_file is None else read_text(text_file)
-    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
+    sources = () if text_file is None else (str(text_file),)
+    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language, sources=sources)]
 
 
 def _demo_clips(folder: Path) -> list[Clip]:
-    manifest = read_json(ClipManifest, folder / MANIFEST_FILE, "it belongs to the repository: restore it from git")
-    return [clip.model_copy(update={"audio": str(folder / clip.audio)}) for clip in manifest.samples]
+    path = folder / MANIFEST_FILE
+    manifest = read_json(ClipManifest, path, "it belongs to the repository: restore it from git")
+    return [
+        clip.model_copy(update={"audio": str(folder / clip.audio), "speaker": clip.voice, "sources": (str(path),)})
+        for clip in manifest.samples
+    ]
