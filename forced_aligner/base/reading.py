@@ -106,6 +106,21 @@ def parse_json(content: str | bytes, where: str, remedy: str = "", *, lone_surro
     raise UserError(f"{where} is not JSON ({reason})" + (f"; {remedy}" if remedy else ""))
 
 
+def list_folder(path: Path) -> list[Path]:
+    """What a folder holds, in the order of the names.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    try:
+        return sorted(path.iterdir())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else _NO_SUCH_NAME
+        raise UserError(
+            f"cannot list the folder {_shown(path)} ({reason}); expected a folder that can be read"
+        ) from None
+
+
 def require_audio_file(path: Path) -> None:
     """Refuse what is not a regular file.
 
