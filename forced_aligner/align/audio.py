@@ -12,7 +12,7 @@ import soundfile
 import soxr  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio_length import is_cut_ogg, promised_frames
+from forced_aligner.align.audio_length import ReadToTheEnd, is_cut_ogg, is_mp3_of_unknown_length, promised_frames
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.reading import require_audio_file
@@ -68,6 +68,9 @@ def load_audio(path: Path) -> NDArray[np.float32]:
         raise UserError(f"cannot decode {path} (raw samples have no header); expected wav, flac, ogg or mp3")
     try:
         with _Sequential(os.fsencode(path)) as file:
+            if not is_mp3_of_unknown_length(path, file):
+                return _decode(path, file)
+        with ReadToTheEnd(path) as content, _Sequential(content) as file:
             return _decode(path, file)
     except (soundfile.SoundFileError, OSError) as error:
         reason = str(error).removeprefix(f"Error opening {os.fsencode(path)!r}: ")

@@ -17,6 +17,7 @@ MAX_TRANSCRIPT_BYTES = 4 << 20  # of one recording; a day of speech has about 1.
 MAX_TIMES_BYTES = 32 << 20  # a file of true word times; a TextGrid has about 150 bytes a word
 MAX_MANIFEST_BYTES = 128 << 20  # 280,000 rows of 300 bytes, as for the 960 hours of LibriSpeech, have 84 MB
 MAX_MANIFEST_ROWS = 1_000_000
+MAX_PATH_CHARS = 4096  # Linux refuses longer ones
 MAX_JSON_BYTES = 256 << 20  # a reference of 100 hours of speech has about 150 MB
 MAX_JSON_VALUES = 10_000_000  # each takes up to 120 bytes of memory, however short it is in the file
 MAX_NUMBER_DIGITS = 300  # what is longer is no number that a float can hold
@@ -103,6 +104,21 @@ def parse_json(content: str | bytes, where: str, remedy: str = "", *, lone_surro
     else:
         return value
     raise UserError(f"{where} is not JSON ({reason})" + (f"; {remedy}" if remedy else ""))
+
+
+def list_folder(path: Path) -> list[Path]:
+    """What a folder holds, in the order of the names.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    try:
+        return sorted(path.iterdir())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else _NO_SUCH_NAME
+        raise UserError(
+            f"cannot list the folder {_shown(path)} ({reason}); expected a folder that can be read"
+        ) from None
 
 
 def require_audio_file(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_folder
 from forced_aligner.base.paths import DEMO_FOLDER, MANIFEST_FILE
 from forced_aligner.base.reading import read_text, require_audio_file
 from forced_aligner.base.records import read_json
@@ -56,7 +57,7 @@ def load_clips(
         return _demo_clips(DEMO_CLIPS)
     if dataset == "librispeech":
         return load_subset(subset, folder, download=download)
-    if not Path(dataset).is_dir():
+    if not is_folder(Path(dataset)):
         raise UserError(f"no data set {dataset!r}; expected auto, demo, librispeech or a folder of pairs")
     return paired_clips(Path(dataset), language)
 
@@ -70,14 +71,19 @@ def input_clips(
         UserError: both or neither were given, or an input cannot be read.
     """
     if files is not None and audio_file is None and text is None and text_file is None:
-        return paired_clips(files, language) if files.is_dir() else manifest_clips(files, language)
+        return paired_clips(files, language) if is_folder(files) else manifest_clips(files, language)
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
     transcript = text if text_file is None else read_text(text_file)
-    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language)]
+    sources = () if text_file is None else (str(text_file),)
+    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language, sources=sources)]
 
 
 def _demo_clips(folder: Path) -> list[Clip]:
-    manifest = read_json(ClipManifest, folder / MANIFEST_FILE, "it belongs to the repository: restore it from git")
-    return [clip.model_copy(update={"audio": str(folder / clip.audio)}) for clip in manifest.samples]
+    path = folder / MANIFEST_FILE
+    manifest = read_json(ClipManifest, path, "it belongs to the repository: restore it from git")
+    return [
+        clip.model_copy(update={"audio": str(folder / clip.audio), "speaker": clip.voice, "sources": (str(path),)})
+        for clip in manifest.samples
+    ]

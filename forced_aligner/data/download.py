@@ -100,10 +100,23 @@ def unpack(archive: Path, inner: str, folder: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(scratch_dir, filter="data")  # the filter refuses paths outside of the folder
-        for entry in (scratch_dir / inner).iterdir():
+        for entry in _entries(scratch_dir / inner):
             if not (folder / entry.name).exists():
                 entry.rename(folder / entry.name)
     except (OSError, EOFError, tarfile.TarError) as error:
         raise UserError(f"cannot unpack {archive} ({error}): free some space, or remove the archive") from None
     finally:
         shutil.rmtree(scratch_dir, ignore_errors=True)
+
+
+def _entries(inner: Path) -> list[Path]:
+    """What the archive's folder holds. A link in its place, or in it, could point at the place that it is moved to.
+
+    Raises:
+        OSError: it is not there, or is a link, or holds one.
+    """
+    entries = sorted(inner.iterdir())
+    links = [path.name for path in [inner, *entries] if path.is_symlink()]
+    if links:
+        raise OSError(f"{', '.join(links)} in it is a link, not a folder or a file")
+    return entries

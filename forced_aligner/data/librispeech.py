@@ -6,6 +6,8 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_folder
+from forced_aligner.base.reading import MAX_MANIFEST_BYTES, list_folder, read_text
 from forced_aligner.data.records import Clip
 
 FOLDER_NAME = "LibriSpeech"  # of the folder inside every archive
@@ -33,7 +35,7 @@ def find_subset(subset: str, folder: Path | None) -> Path | None:
     """The folder of a subset: `folder` or a folder in it; without `folder`, the same for each of `SEARCH_FOLDERS`."""
     for parent in [folder, folder / FOLDER_NAME] if folder else list(SEARCH_FOLDERS):
         for candidate in (parent / subset, parent):
-            if candidate.name == subset and candidate.is_dir():
+            if candidate.name == subset and is_folder(candidate):
                 return candidate
     return None
 
@@ -68,18 +70,56 @@ def _download_root(folder: Path | None) -> Path:
 
 
 def _clips(subset_folder: Path) -> list[Clip]:
-    """The clips of all `speaker/chapter/*.trans.txt`; a line is an utterance's id and its transcript in capitals."""
+    """The clips of all `speaker/chapter/*.trans.txt`.
+
+    Raises:
+        UserError: there are none, or a folder cannot be listed.
+    """
     clips = []
-    for transcripts in sorted(subset_folder.glob("*/*/*.trans.txt")):
-        for line in transcripts.read_text(encoding="utf-8").splitlines():
-            utterance, _, transcript = line.partition(" ")
-            audio = transcripts.parent / f"{utterance}.flac"
-            clips.append(Clip(audio=str(audio), transcript=transcript, language="English"))
+    for speaker in _folders(subset_folder):
+        for chapter in _folders(speaker):
+            files = list_folder(chapter)
+            for transcripts in files:
+                if transcripts.name.endswith(".trans.txt"):
+                    clips += _chapter(transcripts, [path for path in files if path.suffix == ".flac"])
     if not clips:
         raise UserError(
             f"{subset_folder} holds no transcripts; expected speaker/chapter/*.trans.txt, as LibriSpeech has"
         )
     return clips
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in list_folder(folder) if is_folder(path)]
+
+
+def _chapter(transcripts: Path, recordings: list[Path]) -> list[Clip]:
+    """The clips of a chapter; a line of `transcripts` is an utterance's id and its transcript in capitals.
+
+    If `transcripts` cannot be read, all `recordings` of the chapter have that `problem`.
+
+    Raises:
+        UserError: it cannot be read, and there are no recordings.
+    """
+
+    def clip(audio: Path, transcript: str, problem: str | None = None) -> Clip:
+        return Clip(
+            audio=str(audio),
+            transcript=transcript,
+            language="English",
+            speaker=transcripts.parent.parent.name,
+            problem=problem,
+            sources=(str(transcripts),),
+        )
+
+    try:
+        lines = [line.strip() for line in read_text(transcripts, MAX_MANIFEST_BYTES).split("\n")]
+    except UserError as error:
+        if not recordings:
+            raise
+        return [clip(audio, "", str(error)) for audio in recordings]
+    rows = [line.partition(" ") for line in lines if line]
+    return [clip(transcripts.parent / f"{utterance}.flac", transcript) for utterance, _, transcript in rows]
 
 
 def fetch_subset(subset: str, root: Path) -> Path:

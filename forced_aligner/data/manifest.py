@@ -4,64 +4,149 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.reading import read_text
-from forced_aligner.data.records import Clip
+from forced_aligner.base.files import identity
+from forced_aligner.base.reading import (
+    MAX_MANIFEST_BYTES,
+    MAX_MANIFEST_ROWS,
+    MAX_PATH_CHARS,
+    MAX_TRANSCRIPT_BYTES,
+    parse_json,
+    read_text,
+)
+from forced_aligner.data.records import DURATION_TOLERANCE_S, Clip
 
-MAX_FIELD_CHARS = 1 << 24  # the csv module's default of 131 072 is too short for a transcript of several hours
+MAX_FIELD_CHARS = MAX_MANIFEST_BYTES  # the csv module's default of 131 072 is too short for a transcript of hours
+SHOWN_CHARS = 200  # of the names of a row's keys
 
 
 def manifest_clips(path: Path, language: str | None) -> list[Clip]:
     """The clips of a manifest: JSON Lines, or CSV with a header; the keys are `audio`, `text` and perhaps `language`.
 
-    NeMo's key `audio_filepath` is taken for `audio`. Audio paths are relative to the manifest.
+    NeMo's key `audio_filepath` is taken for `audio`. Its `offset` and `duration`, which may name a part of a file, must
+    stand for the whole file. Audio paths are relative to the manifest. What is wrong with one recording alone, such as
+    an audio file that the manifest has named before, is the `problem` of its clip.
 
     Args:
         path: the manifest.
         language: of the rows that have none.
 
     Raises:
-        UserError: the manifest cannot be read, lists nothing, or a row lacks a key.
+        UserError: the manifest cannot be read, is larger than the limits of `base.reading`, lists nothing, or a row is
+            damaged or lacks a key.
     """
-    clips = []
+    clips: list[Clip] = []
+    lines: dict[str, int] = {}  # of each audio file
     for number, row in _rows(path):
-        audio, text = row.get("audio") or row.get("audio_filepath"), row.get("text")
-        clip_language = row.get("language") or language
-        if not isinstance(audio, str) or not isinstance(text, str) or not isinstance(clip_language, str | None):
-            found = ", ".join(map(str, row))
-            raise UserError(f"{path} line {number}: expected the keys audio and text, both texts, found {found}")
-        clips.append(Clip(audio=str(path.parent / audio), transcript=text, language=clip_language))
+        if len(clips) == MAX_MANIFEST_ROWS:
+            raise UserError(f"{path} lists more than {MAX_MANIFEST_ROWS} recordings: split it")
+        clip = _clip(path, number, row, language)
+        first = lines.setdefault(identity(Path(clip.audio)), number)
+        if first != number:
+            twice = f"{path.name} names this audio file in line {first} and in line {number}: each result would"
+            clip = clip.model_copy(update={"problem": f"{twice} overwrite the other; keep one line"})
+        clips.append(clip)
     if not clips:
         raise UserError(f"{path} lists no recordings")
     return clips
 
 
+def _clip(path: Path, number: int, row: dict[str, Any], language: str | None) -> Clip:
+    """The clip of the row that begins in line `number`."""
+    audio, text = row.get("audio") or row.get("audio_filepath"), row.get("text")
+    clip_language = row.get("language") or language
+    if not isinstance(audio, str) or not isinstance(text, str) or not isinstance(clip_language, str | None):
+        found = ", ".join(map(str, row))[:SHOWN_CHARS]
+        raise UserError(f"{path} line {number}: expected the keys audio and text, both texts, found {found}")
+    if max(len(audio), len(clip_language or "")) > MAX_PATH_CHARS:
+        raise UserError(f"{path} line {number}: the audio's path or the language has over {MAX_PATH_CHARS} characters")
+    duration_s, problem = _duration_s(row)
+    if len(text) > MAX_TRANSCRIPT_BYTES:
+        text, problem = "", f"its transcript has {len(text)} characters; at most {MAX_TRANSCRIPT_BYTES} are read"
+    return Clip(
+        audio=str(path.parent / audio),
+        transcript=text.strip(),
+        language=clip_language,
+        declared_duration_s=duration_s,
+        problem=problem,
+        sources=(str(path),),
+    )
+
+
+def _duration_s(row: dict[str, Any]) -> tuple[float | None, str | None]:
+    """NeMo's duration of a row, if it has one, and what is wrong with it, or with the row's offset."""
+    numbers: dict[str, float | None] = {}
+    for key in ("offset", "duration"):
+        value = row.get(key)
+        try:
+            is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+            numbers[key] = None if value in (None, "") else float(value) if is_number else math.nan
+        except ValueError:
+            numbers[key] = math.nan
+        if not math.isfinite(numbers[key] or 0):
+            return None, f"its {key} {str(value)[:SHOWN_CHARS]!r} is no number of seconds"
+    if abs(numbers["offset"] or 0) > DURATION_TOLERANCE_S:
+        return None, f"it starts at {numbers['offset']:.2f} s of its file: parts of files are not read; cut the audio"
+    return numbers["duration"], None
+
+
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and content of each row."""
-    text = read_text(path)
+    """First line's number and content of each row."""
+    text = read_text(path, MAX_MANIFEST_BYTES, "a manifest")
     if path.suffix.lower() == ".csv":
-        csv.field_size_limit(MAX_FIELD_CHARS)
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        try:
-            yield from ((reader.line_num, row) for row in reader)
-        except csv.Error as error:
-            raise UserError(f"{path} line {reader.line_num} is not CSV ({error})") from None
+        yield from _csv_rows(path, text)
         return
-    for number, line in enumerate(
-        text.split("\n"), 1
-    ):  # not splitlines: JSON strings may contain other line separators
-        try:
-            row = json.loads(line) if line.strip() else None
-        except ValueError as error:
-            raise UserError(
-                f"{path} line {number} is not JSON ({error}); expected JSON Lines, or name it .csv"
-            ) from None
-        if isinstance(row, dict):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may hold other line separators
+        if line.strip():
+            remedy = "expected JSON Lines, or name it .csv"
+            row = parse_json(line, f"{path} line {number}", remedy, lone_surrogates=True)
+            if not isinstance(row, dict):
+                raise UserError(f"{path} line {number}: expected an object with the keys audio and text")
             yield number, row
-        elif row is not None:
-            raise UserError(f"{path} line {number}: expected an object with the keys audio and text")
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    number = 1
+    try:
+        for cells in reader:
+            if not header:
+                header = _header(path, cells)
+            elif cells:
+                _check_cells(path, number, header, cells)
+                yield number, dict(zip(header, cells, strict=True))
+            number = reader.line_num + 1
+    except csv.Error as error:
+        reason = "a quote is not closed" if "unexpected end of data" in str(error) else error
+        raise UserError(f"{path} line {number} is not CSV ({reason})") from None
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    twice = [name for name in header if name and header.count(name) > 1] if len(header) <= SHOWN_CHARS else header
+    if twice:
+        raise UserError(f"{path} line 1 has the column {twice[0][:SHOWN_CHARS]!r} twice, or very many columns")
+    return header
+
+
+def _check_cells(path: Path, number: int, header: list[str], cells: list[str]) -> None:
+    """Refuse a row whose cells are not those of the header, or one of which holds another row."""
+    if len(cells) != len(header):
+        found = f"found {len(cells)} cells, but the header has {len(header)}"
+        expected = "expected the keys audio and text, both texts"
+        raise UserError(f"{path} line {number}: {expected}, {found}: write a text with commas in quotes")
+    row = dict(zip(header, cells, strict=True))
+    suffix = Path(row.get("audio") or row.get("audio_filepath") or "").suffix.lower()
+    for cell in cells:
+        parts = [part.strip().lower() for part in re.split("[,\r\n]", cell)] if "\n" in cell or "\r" in cell else []
+        if suffix and any(part.endswith(suffix) for part in parts):
+            found = f"a quote takes in other rows, since {suffix} is in the text"
+            raise UserError(f"{path} line {number}: {found}; write each quote of a text twice, and the text in quotes")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.reading import read_text
+from forced_aligner.base.files import is_folder
+from forced_aligner.base.reading import list_folder, read_text
 from forced_aligner.data.records import Clip
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
@@ -17,10 +18,13 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
     """The pairs of a folder, such as `talk.flac` + `talk.txt` (or `talk.lab`); files without a partner are logged.
 
     Raises:
-        UserError: the folder holds no pair.
+        UserError: the folder cannot be listed, or holds no pair.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    texts = {path.stem: path for path in files if path.suffix.lower() in TEXT_SUFFIXES}
+    files = [path for path in list_folder(folder) if not is_folder(path)]
+    texts: dict[str, list[Path]] = {}
+    for path in files:
+        if path.suffix.lower() in TEXT_SUFFIXES:
+            texts.setdefault(path.stem, []).append(path)
     clips, used = [], set()
     for audio in (path for path in files if path.suffix.lower() in AUDIO_SUFFIXES):
         if audio.stem in texts:
@@ -28,16 +32,28 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
             clips.append(_pair(audio, texts[audio.stem], language))
         else:
             log(f"left out: {audio.name} has no {audio.stem}.txt or .lab beside it")
-    for stem in texts.keys() - used:
-        log(f"left out: {texts[stem].name} has no audio beside it")
+    for path in files:
+        if path in texts.get(path.stem, []) and path.stem not in used:
+            log(f"left out: {path.name} has no audio beside it")
     if not clips:
         raise UserError(f"{folder} holds no pair such as talk.flac + talk.txt")
     return clips
 
 
-def _pair(audio: Path, text: Path, language: str | None) -> Clip:
-    """The clip of a pair. If its transcript cannot be read, the clip says so, and the other pairs go on."""
+def _pair(audio: Path, texts: list[Path], language: str | None) -> Clip:
+    """The clip of a recording and the files of its transcript. If these cannot be used, it has a `problem`."""
+    transcript, problem = "", None
     try:
-        return Clip(audio=str(audio), transcript=read_text(text), language=language)
+        transcript, *others = (read_text(path) for path in texts)
+        if any(other != transcript for other in others):
+            names = " and ".join(path.name for path in texts)
+            problem = f"{names} beside it hold different transcripts: remove all but one"
     except UserError as error:
-        return Clip(audio=str(audio), transcript="", language=language, problem=str(error))
+        problem = str(error)
+    return Clip(
+        audio=str(audio),
+        transcript="" if problem else transcript,
+        language=language,
+        problem=problem,
+        sources=tuple(map(str, texts)),
+    )

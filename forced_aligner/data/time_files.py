@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.reading import MAX_TIMES_BYTES, read_bytes, read_text
 from forced_aligner.data.records import WordTime
 
+MAX_TIME_S = 1e7  # about four months
+SHOWN_CHARS = 40  # of a label or a line, in an error
 WORD_TIERS = ("words", "word")
 # Labels of the Montreal Forced Aligner, Kaldi and HTK: silence, short pause, spoken noise, other noise.
 SILENCES = {"", "sil", "sp", "spn", "nsn"}
@@ -17,6 +22,7 @@ SILENCES = {"", "sil", "sp", "spn", "nsn"}
 # words that are laughed, drawn out or hesitated.
 _MARK = re.compile(r"<.*>|\[.*\]|\{.*\}")
 _SPOKEN_MARK = re.compile(r"<(?:LAUGH|EXT|HES)-(.+)>")
+_TEXTGRID_TOKEN = re.compile(r'"(?P<text>[^"]*(?:""[^"]*)*)"|(?<!\S)(?P<number>[-+]?[.\d]\S*)(?!\S)')
 
 
 class Interval(NamedTuple):
@@ -31,12 +37,14 @@ def spoken_words(path: Path, intervals: list[Interval]) -> list[WordTime]:
     """The intervals that are words.
 
     Raises:
-        UserError: an interval starts before the one before it, or ends before it starts.
+        UserError: an interval starts before the one before it, or ends before it starts, or its times are not finite.
     """
     words, last_s = [], 0.0
     for start_s, end_s, label in intervals:
-        if not last_s <= start_s <= end_s:
-            raise UserError(f"{path.name}: the times of {label!r} ({start_s} s to {end_s} s) go back")
+        if not last_s <= start_s <= end_s <= MAX_TIME_S:
+            are_times = all(math.isfinite(time_s) and time_s <= MAX_TIME_S for time_s in (start_s, end_s))
+            reason = "go back" if are_times else "are not finite, or beyond any recording"
+            raise UserError(f"{path.name}: the times of {label[:SHOWN_CHARS]!r} ({start_s} s to {end_s} s) {reason}")
         last_s = start_s
         if word := _spoken(label.strip()):
             words.append(WordTime(text=word, start_time_ms=start_s * 1000, end_time_ms=end_s * 1000))
@@ -52,21 +60,60 @@ def _spoken(label: str) -> str:
 
 def _textgrid(path: Path) -> list[Interval]:
     """The tier that is named as the Montreal Forced Aligner names its words, or the only interval tier."""
-    from praatio import textgrid
-    from praatio.data_classes.interval_tier import IntervalTier
-    from praatio.utilities.errors import PraatioException
-
+    content = read_bytes(path, MAX_TIMES_BYTES, "a TextGrid")
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
-    except (PraatioException, ValueError, LookupError, OSError) as error:
-        reason = " ".join(str(error).split())
+        tiers = _tiers(content.decode(encoding))
+    except (ValueError, OverflowError, StopIteration) as error:  # of a decoder, or of `_tiers`
+        reason = str(error)[:SHOWN_CHARS] or "it ends too early"
         raise UserError(f"{path.name} cannot be read as a TextGrid ({reason})") from None
-    tiers = {tier.name: tier for tier in grid.tiers if isinstance(tier, IntervalTier)}
-    named = [tier for name, tier in tiers.items() if name.casefold().split(" - ")[-1] in WORD_TIERS]
-    chosen = named or list(tiers.values())
+    named = [tier for name, tier in tiers if name.casefold().split(" - ")[-1] in WORD_TIERS]
+    chosen = named or [tier for _, tier in tiers]
     if len(chosen) != 1:
-        raise UserError(f"{path.name} has the tiers {', '.join(grid.tierNames)}; expected one that is named words")
-    return [Interval(*entry) for entry in chosen[0].entries]
+        names = ", ".join(name for name, _ in tiers)[:SHOWN_CHARS]
+        raise UserError(f"{path.name} has the tiers {names}; expected one that is named words")
+    return chosen[0]
+
+
+def _tiers(text: str) -> list[tuple[str, list[Interval]]]:
+    """Name and content of each interval tier of a TextGrid, in the long or the short text format.
+
+    Both are read as Praat does (fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html): what counts are the quoted
+    texts and the numbers that stand alone, in their order; all the rest is for people.
+
+    Raises:
+        ValueError: another token is expected.
+        OverflowError: a number of entries is infinite.
+        StopIteration: the text ends too early.
+    """
+    tokens = _TEXTGRID_TOKEN.finditer(text)
+
+    def label() -> str:
+        quoted = next(tokens)["text"]
+        if quoted is None:
+            raise ValueError("a number where a text is expected")
+        return quoted.replace('""', '"').strip()
+
+    def number() -> float:
+        found = next(tokens)["number"]
+        if found is None:
+            raise ValueError("a text where a number is expected")
+        return float(found)
+
+    if not label().startswith("ooTextFile") or label() != "TextGrid":
+        raise ValueError("its first line is not Praat's")
+    number(), number()  # start and end
+    tiers = []
+    for _ in range(int(number())):
+        kind, name = label(), label()
+        number(), number()
+        entries = range(int(number()))
+        if kind == "IntervalTier":
+            tiers.append((name, [Interval(number(), number(), label()) for _ in entries]))
+        else:
+            for _ in entries:
+                number(), label()
+    return tiers
 
 
 def _ctm(path: Path) -> list[Interval]:
@@ -94,17 +141,16 @@ def _buckeye(path: Path) -> list[Interval]:
         try:
             end_s = float(fields[0])
         except (ValueError, IndexError):
-            raise UserError(f"{path.name}: expected an end time, a color and a word, found {line!r}") from None
+            raise UserError(
+                f"{path.name}: expected an end time, a color and a word, found {line[:SHOWN_CHARS]!r}"
+            ) from None
         intervals.append(Interval(start_s, end_s, fields[2] if len(fields) > 2 else ""))
         start_s = end_s
     return intervals
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} cannot be read ({error})") from None
+    return read_text(path, MAX_TIMES_BYTES).splitlines()
 
 
 READERS: dict[str, Callable[[Path], list[Interval]]] = {

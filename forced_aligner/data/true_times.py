@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_folder, is_there
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.data.time_files import READERS, spoken_words
 
@@ -32,7 +33,7 @@ def _read_beside(audio: Path) -> list[WordTime] | None:
     """The words of the first file of word times that is found beside the audio."""
     for suffix, reader in READERS.items():
         path = audio.with_suffix(suffix)
-        if path.is_file():
+        if is_there(path) and not is_folder(path):
             return spoken_words(path, reader(path))
     return None
 

@@ -115,6 +115,25 @@ def test_audio_that_was_cut_off_is_said_with_both_lengths(tmp_path, capsys, name
     assert found in ("1.9 s", "2.0 s")
 
 
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)])
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_mp3_without_a_table_of_its_length_is_read_to_its_end(tmp_path, capfd, mode, tag):
+    """The first frame's size tells nothing of the others: by its estimate the rest of the recording was lost."""
+    path = tmp_path / "a.mp3"
+    samples = noise(44_100 * 6)
+    samples[44_100 * 3 :] *= 1e-4
+    soundfile.write(path, samples, 44_100, bitrate_mode=mode)
+    content = path.read_bytes()
+    path.write_bytes(tag + content[content.find(content[:2], 10) :])  # the table is the first frame
+    loaded = load_audio(path)
+    assert loaded.size / 16_000 == pytest.approx(6, abs=0.1)
+    assert capfd.readouterr().err == ""
+    at_once = loaded_at_once(path)
+    if mode == "VARIABLE":
+        assert at_once.size < loaded.size / 2
+    np.testing.assert_allclose(loaded[: at_once.size - 400], at_once[:-400], atol=1e-6)
+
+
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_an_ogg_stream_without_its_end_is_said(tmp_path, capsys, subtype):
     path = tmp_path / "cut.ogg"

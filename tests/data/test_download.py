@@ -21,10 +21,14 @@ DEADLINE_S = 10
 UTTERANCE = "116-288045-0000"
 
 
-def archive(files):
-    """A tar.gz of the given names and contents."""
+def archive(files, links=()):
+    """A tar.gz of the given names and contents, and of links with their targets."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, target in links:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            tar.addfile(entry)
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -222,6 +226,32 @@ def test_an_archive_that_is_not_librispeechs_leaves_no_folder(server, files, mon
         load(tmp_path / "in")
     assert names(tmp_path / "in/LibriSpeech") == [f"{SUBSET}.tar.gz"]
     assert names(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("links", "files"),
+    [
+        ([("LibriSpeech", ".")], {}),
+        ([("LibriSpeech", ".")], {f"{SUBSET}/116/288045/a.txt": b"x"}),
+        ([(f"LibriSpeech/{SUBSET}", "elsewhere")], {"LibriSpeech/elsewhere/a.txt": b"x"}),
+    ],
+)
+def test_a_link_in_place_of_the_subset_is_refused(server, links, files, monkeypatch, tmp_path):
+    server.content = archive(files, links)
+    publish(monkeypatch, server.content)
+    with pytest.raises(
+        UserError, match=r"cannot unpack .*in it is a link, not a folder or a file\): .* remove the arch"
+    ):
+        load(tmp_path)
+    assert names(tmp_path / "LibriSpeech") == [f"{SUBSET}.tar.gz"]
+
+
+def test_a_link_further_down_is_kept(server, content, monkeypatch, tmp_path):
+    files = {f"{CHAPTER}/116-288045.trans.txt": f"{UTTERANCE} ONE\n".encode(), f"{CHAPTER}/first.flac": b"x"}
+    server.content = archive(files, [(f"{CHAPTER}/{UTTERANCE}.flac", "first.flac")])
+    publish(monkeypatch, server.content)
+    (clip,) = load(tmp_path)
+    assert Path(clip.audio).read_bytes() == b"x"
 
 
 def test_a_damaged_archive_is_never_used(server, content, monkeypatch, tmp_path):

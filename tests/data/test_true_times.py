@@ -1,13 +1,20 @@
 """True times beside a recording are read as other programs write them, and matched with the aligner's words."""
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from praatio import textgrid
+from praatio.utilities.constants import Interval, Point
 
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, WordTime
+from forced_aligner.data.time_files import READERS, spoken_words
 from forced_aligner.data.true_times import match_words, true_times
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.reference import make_reference
@@ -117,14 +124,34 @@ def test_true_times_are_read_as_other_programs_write_them(tmp_path, capsys, name
         ("talk.ctm", "", "its words are not the transcript's: after '' the true times go on with ''"),
         ("talk.words", "0.5 121 it's; a; b; c\n", "talk.words is not Buckeye's: its header has no last line '#'"),
         ("talk.words", "#\nhalf 121 its\n", "talk.words: expected an end time, a color and a word, found 'half 121"),
-        ("talk.words", BUCKEYE.replace("1.600000", "nan"), "the times of 'nice' .* go back"),
+        ("talk.words", BUCKEYE.replace("1.600000", "nan"), "the times of 'nice' .* are not finite"),
+        ("talk.words", BUCKEYE.replace("1.600000", "inf"), "the times of 'nice' .* are not finite"),
+        ("talk.words", BUCKEYE.replace("1.600000", "1e306"), "the times of 'nice' .* beyond any recording"),
+        ("talk.ctm", CTM.replace("0.50 0.40", "-0.50 0.40"), "the times of 'SO' .* go back"),
+        ("talk.ctm", CTM.replace("1.10 0.50", "1.10 inf"), "the times of 'NICE' .* are not finite"),
+        ("talk.TextGrid", grid(tier("words", *SPOKEN)).replace("xmax = 1.6", "xmax = 1e999"), "are not finite"),
+        ("talk.TextGrid", grid(tier("words", *SPOKEN)).replace("xmin = 1.1", "xmin = one"), "cannot be read as a Tex"),
+        (
+            "talk.TextGrid",
+            grid(tier("words", *SPOKEN)).replace("size = 6", "size = 1e999"),
+            "cannot be read as a|tiers",
+        ),
+        (
+            "talk.TextGrid",
+            grid(tier("words", *SPOKEN)).replace("size = 6", "size = 7"),
+            r"TextGrid \(it ends too early",
+        ),
+        ("talk.TextGrid", grid(tier("words", *SPOKEN)).encode("latin-1") + b"\xe9", "cannot be read as a TextGrid"),
+        ("talk.TextGrid", grid(), "has the tiers ; expected one that is named words"),
+        ("talk.TextGrid", "[" * 200_000, r"cannot be read as a TextGrid \(it ends too early\)"),
+        ("talk.TextGrid", HEADER + 'text = "' * 300_000, "cannot be read as a TextGrid"),
         ("talk.words", BUCKEYE.replace("0.900000", "0.400000"), "the times of '<EXT-so>' .* go back"),
         (
             "talk.words",
             BUCKEYE.replace("nice;", "<CUTOFF-ni=nice>;"),
             "after 'itsso' .* with '', the transcript with 'ni",
         ),
-        ("talk.words", b"#\n0.5 121 \xff\n", "talk.words cannot be read"),
+        ("talk.words", b"#\n0.5 121 \xff\n", r"cannot read .*talk\.words \(byte 10 is not UTF-8\); save it as UTF-8"),
     ],
 )
 def test_an_unusable_file_is_reported_and_the_clip_has_no_true_times(tmp_path, capsys, name, content, message):
@@ -138,6 +165,48 @@ def test_an_unusable_file_is_reported_and_the_clip_has_no_true_times(tmp_path, c
 def test_a_recording_without_true_times_is_not_reported(tmp_path, capsys):
     assert true_times(Clip(audio=str(tmp_path / "talk.wav"), transcript="it's"), ["it's"]) is None
     assert capsys.readouterr().err == ""
+
+
+labels = st.text(alphabet=' "ab1.é!\n\t[]=', max_size=8) | st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]), max_size=5
+)
+
+
+@given(
+    names=st.lists(
+        st.text(alphabet='ab "1', min_size=1, max_size=4).map(str.strip).filter(bool), unique=True, max_size=2
+    ),
+    texts=st.lists(labels, min_size=1, max_size=4),
+    form=st.sampled_from(["long_textgrid", "short_textgrid"]),
+)
+def test_textgrids_of_praatio_are_read_with_every_label(names, texts, form):
+    grid_of_praatio = textgrid.Textgrid(0, len(texts))
+    for name in ["words", *names]:
+        entries = [Interval(start, start + 1, text) for start, text in enumerate(texts)]
+        grid_of_praatio.addTier(textgrid.IntervalTier(name, entries, 0, len(texts)))
+    grid_of_praatio.addTier(textgrid.PointTier("points", [Point(0.5, texts[0])], 0, len(texts)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "talk.TextGrid")
+        grid_of_praatio.save(str(path), form, includeBlankSpaces=True)
+        assert READERS[".TextGrid"](path) == [(n, n + 1, text.strip()) for n, text in enumerate(texts)]
+
+
+@given(
+    suffix=st.sampled_from(list(READERS)),
+    content=st.binary(max_size=80)
+    | st.lists(
+        st.sampled_from([*grid(tier("words", *SPOKEN)).split("\n"), *CTM.split("\n"), *BUCKEYE.split("\n")])
+    ).map(lambda lines: "\n".join(lines).encode()),
+)
+def test_any_bytes_beside_a_recording_are_times_or_one_sentence(suffix, content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"talk{suffix}")
+        path.write_bytes(content)
+        try:
+            spoken_words(path, READERS[suffix](path))
+        except UserError as error:
+            assert "\n" not in str(error)
+            assert len(str(error)) < 1000
 
 
 def true_words(*words):

@@ -253,7 +253,7 @@ def test_manifests_are_read_as_json_lines_and_csv(tmp_path):
 
 
 def test_a_line_end_inside_a_transcript_does_not_end_the_row(tmp_path):
-    table = 'audio,text,surplus\na.wav,"one\ntwo",x,y\n'
+    table = 'audio,text,surplus\na.wav,"one\ntwo",x\n'
     (clip,) = manifest_clips(manifest(tmp_path, "m.csv", table), None)
     assert clip.transcript.split() == ["one", "two"]
     (clip,) = manifest_clips(manifest(tmp_path, "m.jsonl", '{"audio": "a.wav", "text": "one\u2028two"}'), None)
