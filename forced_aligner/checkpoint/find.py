@@ -69,7 +69,9 @@ def find_checkpoint(model_id: str | None) -> Checkpoint:
         folder = Path(model_id)
         return _require_complete(Checkpoint(f"./{visible(folder.resolve().name)}", folder))
     if Path(model_id).is_absolute() or model_id.count("/") != 1 or model_id.startswith("."):
-        raise UserError(f"no checkpoint {_short(model_id)}: expected a folder, a hub id such as {FULL_MODEL_ID}, or 'demo'")
+        raise UserError(
+            f"no checkpoint {_short(model_id)}: expected a folder, a hub id such as {FULL_MODEL_ID}, or 'demo'"
+        )
     return _require_complete(Checkpoint(model_id, _cached(model_id) or _download(model_id)))
 
 
