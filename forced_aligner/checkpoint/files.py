@@ -1,4 +1,4 @@
-"""The files of a checkpoint's folder. The folder may come from anybody: it is read within bounds, and none is trusted."""
+"""The files of a checkpoint's folder. It may come from anybody, and is read within bounds."""
 
 from __future__ import annotations
 

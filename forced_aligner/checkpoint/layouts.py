@@ -57,9 +57,7 @@ def require_finite(name: str, weight: Tensor, folder: Path) -> None:
 
     # A sum is not finite if a term is not, and it needs no copy. In float64, finite terms cannot overflow it.
     if weight.is_floating_point() and not math.isfinite(weight.sum(dtype=torch.float64).item()):
-        raise UserError(
-            f"the weights in {folder} are damaged: {name} holds NaN or infinity; fetch the checkpoint again"
-        )
+        raise UserError(f"the weights in {folder} are damaged: {name} is not finite; fetch the checkpoint again")
 
 
 def is_legacy(raw_config: dict[str, Any]) -> bool:
