@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from forced_aligner.base.console import parse_ints, run_app, show
+from forced_aligner.base.console import run_app, show
 from forced_aligner.base.paths import DEFAULT_BUNDLE
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
 
@@ -69,15 +69,15 @@ def convert(
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
     from forced_aligner.base.errors import UserError
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
-    from forced_aligner.convert.options import Options
+    from forced_aligner.convert.options import Options, parse_components, parse_sizes
     from forced_aligner.jobs.convert import convert
     from forced_aligner.jobs.publish import check_hub_folder, lay_out
     from individual_components import DEFAULT_COMPONENTS
 
     options = Options(
-        components=tuple(dict.fromkeys(map(str.strip, components.split(",")))) if components else DEFAULT_COMPONENTS,
-        decoder_lengths=parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS[deployment_target],
-        audio_frames=parse_ints("--audio-frames", audio_frames) or DEFAULT_FRAMES[deployment_target],
+        components=DEFAULT_COMPONENTS if components is None else parse_components(components),
+        decoder_lengths=parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS[deployment_target],
+        audio_frames=parse_sizes("--audio-frames", audio_frames) or DEFAULT_FRAMES[deployment_target],
         precision=precision,
         deployment_target=deployment_target,
         ane=ane,

@@ -72,7 +72,7 @@ def mount(tmp_path):
 
 @pytest.fixture
 def caseless_disk(tmp_path):
-    """A folder where names that differ in case are one: on macOS any, elsewhere on a new FAT disk, if one can be had."""
+    """A folder where names that differ in case are one: on macOS any, elsewhere on a new FAT disk."""
     (tmp_path / "case").touch()
     if (tmp_path / "CASE").exists():
         yield tmp_path

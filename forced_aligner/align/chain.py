@@ -14,13 +14,14 @@ from forced_aligner.align.clock import LOAD_STAGE, Clock
 from forced_aligner.align.confidence import bins_of, word_confidences
 from forced_aligner.align.mel import HOP_SAMPLES, MIN_SAMPLES, log_mel, mel_chunks
 from forced_aligner.align.positions import choose_length, frames_per_call, rotary_embedding, window_mask
-from forced_aligner.align.prompt import PROMPT_MARKS, prompt_ids, split_words, word_tokens
+from forced_aligner.align.prompt import PROMPT_MARKS, prompt_ids, require_processor_of, split_words, word_tokens
 from forced_aligner.align.times import word_times
+from forced_aligner.base.errors import UserError
 from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.data.records import WordTime
-from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.bundle import CONVERT_HINT, Bundle
 from forced_aligner.package.contract import MAIN, MONOLITHIC_ENCODER
-from forced_aligner.runtime.protocol import Backend
+from forced_aligner.runtime.protocol import Arrays, Backend
 
 # (real frames, frames of the input, frames of a window) -> additive mask (1, 1, frames, frames)
 Mask = Callable[[int, int, int], NDArray[np.float32]]
@@ -64,18 +65,21 @@ class Aligner:
             mask: makes the audio transformer's mask; others than the default are for experiments on its effect.
 
         Raises:
-            UserError: a component is missing.
+            UserError: a component is missing, or the processor is not that of the metadata.
         """
-        self.metadata = bundle.metadata
+        self.metadata, sizes = bundle.metadata, bundle.metadata.dimensions
         self._encoder = bundle.encoder()
         self.monolithic = self._encoder == MONOLITHIC_ENCODER
         self.processor = load_processor(bundle.folder)
+        require_processor_of(self.metadata, self.processor)
         self.backend = backend
         self._mask = mask
         self._decoders = _by_size(bundle, "decoder_prefill")
         self._transformers = {} if self.monolithic else _by_size(bundle, "audio_transformer")
-        largest, window = max(self._transformers, default=0), self.metadata.dimensions.window_tokens
-        self._frames_per_call = frames_per_call(largest, window) or largest
+        largest = max(self._transformers, default=0)
+        self._frames_per_call = frames_per_call(largest, sizes.window_tokens) or largest
+        widths = {"audio_conv": sizes.audio_hidden, "lm_head": sizes.num_classes}
+        self._widths = {component: widths.get(component, sizes.hidden) for component in bundle.metadata.components}
 
     def align(self, samples: NDArray[np.float32], transcript: str, language: str | None = None) -> Alignment:
         """Align `transcript` with (samples,) of 16 kHz mono audio.
@@ -101,8 +105,8 @@ class Aligner:
         """Scores of the time classes, (1, 2 * words, classes), for (samples,) of 16 kHz mono audio.
 
         Raises:
-            UserError: the audio is longer than the head's time range, or the prompt is longer than every converted
-                decoder.
+            UserError: the audio is longer than the head's time range, the prompt is longer than every converted
+                decoder, or a package gives numbers that are not finite or of another shape.
         """
         check_duration(samples, self.metadata.head_end_s)
         clock = clock or Clock()
@@ -118,7 +122,7 @@ class Aligner:
         hidden = self._predict("embedding", input_ids=input_ids[None])  # (1, n, hidden)
         hidden[0, input_ids == self.metadata.token_ids.audio_pad] = audio
         clock.lap("embedding")
-        decoded = self._decode(hidden, length)  # (1, length, hidden)
+        decoded = self._decode(hidden, length)  # (1, n, hidden)
         clock.lap("decoder")
         timestamp_rows = np.flatnonzero(input_ids == self.metadata.token_ids.timestamp)
         return self._predict("lm_head", hidden_states=decoded[:, timestamp_rows])
@@ -167,38 +171,67 @@ class Aligner:
             self.backend.load("audio_transformer", self._transformers[frames])
         self.backend.load("decoder_prefill", self._decoders[length])
 
-    def _predict(self, component: str, function: str = MAIN, **inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Run a component that has one output, and return that."""
-        (output,) = self.backend.predict(component, function, inputs).values()
+    def _predict(
+        self, component: str, function: str = MAIN, real: int | None = None, **inputs: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """Run a component that has one output, (1, rows, width), and return the first `real` rows; the rest is padding.
+
+        Raises:
+            UserError: the output has another shape than the model's sizes, or a real row is not finite.
+        """
+        outputs = list(self.backend.predict(component, function, inputs).values())
+        expected = (1, self._rows(component, inputs), self._widths[component])
+        if [output.shape for output in outputs] != [expected]:
+            found = ", ".join(str(list(output.shape)) for output in outputs) or "nothing"
+            raise UserError(f"{component} (function {function}) gave {found}, not {list(expected)}: {CONVERT_HINT}")
+        output = outputs[0][:, :real]
+        if not np.isfinite(output).all():
+            raise UserError(
+                f"{component} (function {function}) gave numbers that are not finite, as where FP16 overflows: "
+                "convert the model with --precision float32, or with --calibrate"
+            )
         return output
+
+    def _rows(self, component: str, inputs: Arrays) -> int:
+        """The rows of a component's output: those of its input, or the tokens of a chunk of mel."""
+        if component == self._encoder[0]:
+            return self.metadata.dimensions.chunk_tokens
+        return int(next(iter(inputs.values())).shape[1])
 
     def _encode(self, mel: NDArray[np.float32], groups: list[tuple[slice, int]]) -> NDArray[np.float32]:
         """(bins, frames) -> (audio tokens, hidden)."""
         dimensions = self.metadata.dimensions
-        component = "audio_encoder" if self.monolithic else "audio_conv"
-        parts = [self._predict(component, mel_input=chunk)[0] for chunk in mel_chunks(mel, dimensions.chunk_frames)]
-        tokens = np.concatenate(parts)[: dimensions.audio_tokens(mel.shape[1])]
+        tokens = dimensions.audio_tokens(mel.shape[1])
+        chunks, chunk_tokens = mel_chunks(mel, dimensions.chunk_frames), dimensions.chunk_tokens
+        features = np.concatenate(
+            [
+                self._predict(self._encoder[0], real=tokens - number * chunk_tokens, mel_input=chunk)[0]
+                for number, chunk in enumerate(chunks)
+            ]
+        )
         if self.monolithic:
-            return tokens
-        return np.concatenate([self._transform(tokens[group], frames) for group, frames in groups])
+            return features
+        return np.concatenate([self._transform(features[group], frames) for group, frames in groups])
 
     def _transform(self, group: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         """Run the audio transformer's function for `frames` on whole windows: (n, audio_hidden) -> (n, hidden)."""
         padded = np.pad(group, ((0, frames - len(group)), (0, 0)))[None]
         mask = self._mask(len(group), frames, self.metadata.dimensions.window_tokens)
         function = self._transformers[frames]
-        return self._predict("audio_transformer", function, features=padded, attention_mask=mask)[0, : len(group)]
+        return self._predict("audio_transformer", function, len(group), features=padded, attention_mask=mask)[0]
 
     def _decode(self, hidden: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-        """Run the decoder's function for `length` on (1, n, hidden), zero-padded on the right: (1, length, hidden).
+        """Run the decoder's function for `length` on (1, n, hidden), zero-padded on the right: (1, n, hidden).
 
         The decoder is causal, so the padding cannot change a real position.
         """
+        real = hidden.shape[1]
         cos, sin = rotary_embedding(length, self.metadata.dimensions.inverse_frequencies)
-        padded = np.pad(hidden, ((0, 0), (0, length - hidden.shape[1]), (0, 0)))
+        padded = np.pad(hidden, ((0, 0), (0, length - real), (0, 0)))
         return self._predict(
             "decoder_prefill",
             self._decoders[length],
+            real,
             hidden_states=padded,
             position_cos=cos,
             position_sin=sin,

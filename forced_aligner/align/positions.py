@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.package.contract import MASKED
+from forced_aligner.package.contract import MASKED, MAX_DECODER_LENGTH
 
 
 def rotary_embedding(
@@ -48,12 +48,18 @@ def choose_length(needed: int, lengths: list[int]) -> int:
     """The shortest decoder length of at least `needed` tokens. Nothing is ever truncated.
 
     Raises:
-        UserError: all lengths are shorter.
+        UserError: all lengths are shorter, with the option that converts a longer one where there is one.
     """
     fitting = [length for length in lengths if length >= needed]
+    if needed > MAX_DECODER_LENGTH:
+        raise UserError(
+            f"the prompt has {needed} tokens, more than the {MAX_DECODER_LENGTH} of the longest decoder that can be "
+            "converted: cut the recording and its transcript into parts"
+        )
     if not fitting:
+        longer = min(-(-needed // 1024) * 1024, MAX_DECODER_LENGTH)
         raise UserError(
             f"the prompt has {needed} tokens, but the longest converted decoder takes {max(lengths)}; convert a "
-            f"longer one: convert-coreml.py --decoder-lengths {','.join(map(str, lengths))},{-(-needed // 1024) * 1024}"
+            f"longer one: convert-coreml.py --decoder-lengths {','.join(map(str, [*lengths, longer]))}"
         )
     return min(fitting)

@@ -8,12 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.package.metadata import BundleMetadata
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRProcessor
 
 
 PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
+
+
+def require_processor_of(metadata: BundleMetadata, processor: Qwen3ASRProcessor) -> None:
+    """Refuse a processor whose special tokens or time classes are not those of the metadata.
+
+    Raises:
+        UserError: they differ.
+    """
+    tokens = metadata.token_ids
+    expected = (tokens.audio_start, tokens.audio_end, tokens.audio_pad, tokens.timestamp, metadata.timestamp_segment_ms)
+    found = (
+        processor.audio_bos_token_id,
+        processor.audio_eos_token_id,
+        processor.audio_token_id,
+        processor.tokenizer.convert_tokens_to_ids("<timestamp>"),
+        processor.timestamp_segment_time,
+    )
+    if found != expected:
+        raise UserError(
+            f"the processor's special tokens and segment, {found}, are not those of metadata.json, {expected}: "
+            "convert the model with convert-coreml.py"
+        )
 
 
 def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | None) -> list[str]:

@@ -11,7 +11,8 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID
 from forced_aligner.base.paths import DEMO_FOLDER
-from forced_aligner.checkpoint.files import CHECKPOINT_FILES, weight_files
+from forced_aligner.base.text import visible
+from forced_aligner.checkpoint.files import CHECKPOINT_FILES, is_file, is_folder, weight_files
 
 HUB_TIMEOUT_S = 6.0  # after which the hub counts as unreachable
 
@@ -31,11 +32,18 @@ class Checkpoint:
     is_fallback: bool = False
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the config and the weights, in the order of their file names."""
+        """SHA-256 (hex) over the config and the weights, in the order of their file names.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
         digest = hashlib.sha256()
         for path in [self.folder / "config.json", *weight_files(self.folder)]:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise UserError(f"cannot read {path} ({error.strerror}): make it readable") from None
         return digest.hexdigest()
 
 
@@ -57,11 +65,13 @@ def find_checkpoint(model_id: str | None) -> Checkpoint:
         if folder is None:
             return _require_complete(Checkpoint(DEMO_MODEL_ID, DEMO_FOLDER / "model", is_fallback=True))
         return _require_complete(Checkpoint(FULL_MODEL_ID, folder))
-    if Path(model_id).is_dir():
+    if is_folder(Path(model_id)):
         folder = Path(model_id)
-        return _require_complete(Checkpoint(f"./{folder.resolve().name}", folder))
+        return _require_complete(Checkpoint(f"./{visible(folder.resolve().name)}", folder))
     if Path(model_id).is_absolute() or model_id.count("/") != 1 or model_id.startswith("."):
-        raise UserError(f"no checkpoint {model_id!r}: expected a folder, a hub id such as {FULL_MODEL_ID}, or 'demo'")
+        raise UserError(
+            f"no checkpoint {_short(model_id)}: expected a folder, a hub id such as {FULL_MODEL_ID}, or 'demo'"
+        )
     return _require_complete(Checkpoint(model_id, _cached(model_id) or _download(model_id)))
 
 
@@ -74,12 +84,18 @@ def announce_fallback(checkpoint: Checkpoint) -> None:
         )
 
 
+def _short(model_id: str) -> str:
+    """A name that was given, quoted, as it fits into a sentence."""
+    return repr(model_id if len(model_id) <= 80 else f"{model_id[:80]}…")
+
+
 def _require_complete(checkpoint: Checkpoint) -> Checkpoint:
     """The same checkpoint, or an error that names the missing files."""
     folder = checkpoint.folder
-    missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not path.is_file()]
+    missing = [path.name for path in [folder / "config.json", *weight_files(folder)] if not is_file(path)]
     if missing:
-        raise UserError(f"{folder} is not a checkpoint: {' and '.join(missing)} not found there")
+        listed = " and ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
+        raise UserError(f"{folder} is not a checkpoint: {listed} not found there")
     return checkpoint
 
 
@@ -94,7 +110,7 @@ def _cached(model_id: str) -> Path | None:
         return None
     except HFValidationError:
         raise UserError(
-            f"{model_id!r} is neither a folder nor a hub id; expected one such as {FULL_MODEL_ID}"
+            f"{_short(model_id)} is neither a folder nor a hub id; expected one such as {FULL_MODEL_ID}"
         ) from None
     return folder if _is_complete(folder) else None
 
@@ -102,7 +118,7 @@ def _cached(model_id: str) -> Path | None:
 def _is_complete(folder: Path) -> bool:
     """Whether a snapshot has config, tokenizer and every weight file; an interrupted download does not."""
     files = [folder / "config.json", folder / "tokenizer_config.json", *weight_files(folder)]
-    return all(path.is_file() for path in files)
+    return all(map(is_file, files))
 
 
 def _hub_answers(model_id: str) -> bool:

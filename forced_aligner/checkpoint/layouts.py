@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forced_aligner.base.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import Qwen3ASRConfig
 
 
@@ -39,9 +42,22 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
         raise UserError(f"{path} is not a Qwen3 forced aligner's config; {expected}")
     try:
         return _legacy_config(raw) if is_legacy(raw) else Qwen3ASRConfig.from_dict(raw)
-    except (KeyError, TypeError, ValueError, AttributeError, StrictDataclassError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be used ({type(error).__name__}: {reason}); {expected}") from None
+
+
+def require_finite(name: str, weight: Tensor, folder: Path) -> None:
+    """Refuse a weight that holds NaN or infinity: every time that it gives would be one of no meaning.
+
+    Raises:
+        UserError: the tensor `name` of the checkpoint in `folder` is not finite.
+    """
+    import torch
+
+    # A sum is not finite if a term is not, and it needs no copy. In float64, finite terms cannot overflow it.
+    if weight.is_floating_point() and not math.isfinite(weight.sum(dtype=torch.float64).item()):
+        raise UserError(f"the weights in {folder} are damaged: {name} is not finite; fetch the checkpoint again")
 
 
 def is_legacy(raw_config: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from forced_aligner.base.errors import UserError
 from forced_aligner.checkpoint.files import raw_config, weight_files
 from forced_aligner.checkpoint.find import Checkpoint
-from forced_aligner.checkpoint.layouts import LEGACY_KEYS, is_legacy, load_config
+from forced_aligner.checkpoint.layouts import LEGACY_KEYS, is_legacy, load_config, require_finite
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRForTokenClassification
@@ -46,14 +46,20 @@ class LazyModel:
         """Build the model without weights, and locate each of its parameters in the files.
 
         Raises:
-            UserError: a file cannot be read, a parameter is missing, or its shape differs from the config's.
+            UserError: a file cannot be read, no model fits the config, a parameter is missing, or its shape differs
+                from the config's.
         """
         from transformers import Qwen3ASRForTokenClassification
         from transformers.initialization import no_init_weights
 
         self._folder = checkpoint.folder
-        with no_init_weights():
-            self.module = Qwen3ASRForTokenClassification(load_config(checkpoint)).eval()
+        config = load_config(checkpoint)
+        try:
+            with no_init_weights():
+                self.module = Qwen3ASRForTokenClassification(config).eval()
+        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"no model can be built from the config in {self._folder} ({reason})") from error
         for module in self.module.modules():
             for name, parameter in module.named_parameters(recurse=False):
                 module._parameters[name] = nn.Parameter(torch.empty_like(parameter, device="meta"))
@@ -73,11 +79,16 @@ class LazyModel:
             )
 
     def read(self, parameter: nn.Parameter) -> Tensor:
-        """The values of a parameter of `module`, in float32. The file is mapped into memory for this read only."""
+        """The values of a parameter of `module`, in float32. The file is mapped into memory for this read only.
+
+        Raises:
+            UserError: they are not finite.
+        """
         location = self._locations[self._names[id(parameter)]]
         with safe_open(location.path, "pt") as file:
-            tensor: Tensor = file.get_tensor(location.key)
-            return tensor.to(torch.float32, copy=True)
+            tensor: Tensor = file.get_tensor(location.key).to(torch.float32, copy=True)
+        require_finite(location.key, tensor, self._folder)
+        return tensor
 
     def parameters(self, module: nn.Module) -> Mapping[str, Tensor]:
         """The parameters of `module`, a submodule of the model, by name; each is read when it is looked up."""

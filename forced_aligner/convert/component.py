@@ -22,6 +22,7 @@ from forced_aligner.convert.weight_store import WeightStore
 from forced_aligner.package.bundle import package_digest, package_size
 from forced_aligner.package.contract import MAIN
 from forced_aligner.package.metadata import BundleMetadata, Calibration, ComponentRecord
+from forced_aligner.package.reproducible import make_reproducible, share
 from individual_components import Component, Sizes
 
 
@@ -61,6 +62,8 @@ def convert_component(
         describe(spec, component, precision, metadata)
         store.close()
         ct.utils.save_spec(spec, str(package), weights_dir=str(store.folder))
+    make_reproducible(package)
+    share(package)
     return ComponentRecord(
         package=component.package,
         precision=precision,

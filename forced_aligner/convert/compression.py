@@ -51,24 +51,27 @@ def parse_compress(text: str, components: Sequence[str]) -> dict[str, Compressio
         components: the keys of the components that are converted.
 
     Raises:
-        UserError: an unknown preset or component.
+        UserError: an unknown preset or component, or two presets for one.
     """
     presets: dict[str, Compression] = {preset: preset for preset in get_args(Compression)}
     named: dict[str, Compression] = {}
-    common: Compression = "none"
+    common: list[Compression] = []
     for part in (part.strip() for part in text.split(",")):
         key, equals, preset = part.rpartition("=")
         if preset not in presets:
-            raise UserError(f"--compress takes {', '.join(presets)}, or component=preset, not {part!r}")
+            raise UserError(f"--compress takes {', '.join(presets)}, or component=preset, not {part[:80]!r}")
         if equals and key not in components:
             raise UserError(
-                f"--compress names {key!r}, which is not converted; expected some of {', '.join(components)}"
+                f"--compress names {key[:80]!r}, which is not converted; expected some of {', '.join(components)}"
             )
+        if key in named or (not equals and common):
+            raise UserError(f"--compress gives {key or 'all components'} two presets ({text[:80]}): give one")
         if equals:
             named[key] = presets[preset]
         else:
-            common = presets[preset]
-    return {key: named.get(key, "none" if key in UNCOMPRESSED else common) for key in components}
+            common.append(presets[preset])
+    default = common[0] if common else "none"
+    return {key: named.get(key, "none" if key in UNCOMPRESSED else default) for key in components}
 
 
 def compressible(block: MIL_pb2.Block) -> set[str]:

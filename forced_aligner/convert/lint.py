@@ -52,7 +52,7 @@ class _Lint:
         self.weights = weights
         self.ops = self.constants = self.float_ops = self.fp16_ops = self.max_rank = 0
         self.largest = 0.0
-        self._checked: dict[int, float] = {}  # offset -> largest magnitude
+        self._checked: dict[tuple[int, int, tuple[int, ...]], float] = {}  # offset, type, shape -> largest magnitude
         # The constants of ops that calibration keeps in FP32 may exceed FP16's range.
         self._has_kept_float32 = record.calibration is not None and bool(record.calibration.kept_float32)
 
@@ -105,10 +105,10 @@ class _Lint:
 
     def _largest_magnitude(self, label: str, value: MIL_pb2.Value, dtype: int, shape: tuple[int, ...]) -> float:
         if value.WhichOneof("value") == "blobFileValue":
-            offset = value.blobFileValue.offset
-            if offset not in self._checked:
-                self._checked[offset] = _magnitude(self.weights.read(value, label))
-            return self._checked[offset]
+            key = (value.blobFileValue.offset, dtype, shape)
+            if key not in self._checked:
+                self._checked[key] = _magnitude(self.weights.read(value, label))
+            return self._checked[key]
         tensor = value.immediateValue.tensor
         kind = tensor.WhichOneof("value")
         if kind == "bytes":

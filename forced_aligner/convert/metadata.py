@@ -6,7 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.text import visible
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.layouts import load_config
 from forced_aligner.convert.options import Options
@@ -22,13 +25,33 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
     """The metadata of a conversion of `checkpoint` with `options`, without its packages.
 
     Raises:
-        UserError: the config cannot be read, or `--audio-frames` is less than one attention window.
+        UserError: the config cannot be read or holds what no aligner has, `--audio-frames` is less than one attention
+            window, or `--decoder-lengths` goes beyond the decoder's positions.
     """
     config = load_config(checkpoint)
-    dimensions = read_dimensions(config)
+    try:
+        return _metadata(checkpoint, processor, options, config)
+    except (ValidationError, ArithmeticError, LookupError, RuntimeError, TypeError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or type(error).__name__}: {first['msg']}"
+        path = checkpoint.folder / "config.json"
+        raise UserError(f"{path} cannot be used ({visible(reason)}); expected that of an aligner") from error
+
+
+def _metadata(
+    checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options, config: Qwen3ASRConfig
+) -> BundleMetadata:
+    dimensions, positions = read_dimensions(config), config.text_config.max_position_embeddings
     if max(options.audio_frames) < dimensions.window_tokens:
         raise UserError(
             f"--audio-frames {max(options.audio_frames)} is less than one window of {dimensions.window_tokens}"
+        )
+    if max(options.decoder_lengths) > positions:
+        raise UserError(
+            f"--decoder-lengths {max(options.decoder_lengths)} is more than the {positions} positions that the "
+            "checkpoint's decoder has"
         )
     return BundleMetadata(
         model_id=checkpoint.model_id,
@@ -43,7 +66,7 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
         deployment_target=options.deployment_target,
         compute_units="ALL" if options.ane else "CPU_AND_GPU",
         optimized=options.optimize,
-        compress=options.compress,
+        compress=",".join(part.strip() for part in options.compress.split(",")),
         calibration_clips=options.calibrate,
         components={},
         processor_files=_saved_digests(processor),

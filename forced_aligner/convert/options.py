@@ -8,8 +8,30 @@ from typing import Literal
 from forced_aligner.base.errors import UserError
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
+from forced_aligner.package.contract import MAX_AUDIO_FRAMES, MAX_DECODER_LENGTH, MAX_FUNCTIONS
 from forced_aligner.package.metadata import Precision
 from individual_components import COMPONENTS, LENGTH_STEP, Component
+
+MAX_DIGITS = 9  # of a size; Python itself refuses to read thousands of digits
+
+
+def parse_components(text: str) -> tuple[str, ...]:
+    """The components of `--components`, each once; `Options.validate` refuses those that are unknown."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def parse_sizes(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Comma-separated whole numbers; None for None.
+
+    Raises:
+        UserError: `text` holds something else, or a number of many digits.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) <= MAX_DIGITS for part in parts):
+        raise UserError(f"{option} takes comma-separated whole numbers such as 256,512, not {text[:80]!r}")
+    return tuple(int(part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -39,16 +61,11 @@ class Options:
         """
         for key in self.components:
             if key not in COMPONENTS:
-                raise UserError(f"no component {key!r}; expected some of {', '.join(COMPONENTS)}")
+                raise UserError(f"no component {key[:80]!r}; expected some of {', '.join(COMPONENTS)}")
         if not self.components:
             raise UserError(f"no component to convert; expected some of {', '.join(COMPONENTS)}")
-        for option, sizes in (("--decoder-lengths", self.decoder_lengths), ("--audio-frames", self.audio_frames)):
-            if min(sizes, default=0) < 1:
-                raise UserError(f"{option} takes numbers above 0, not {','.join(map(str, sizes))}")
-            if self.deployment_target == "iOS17" and len(sizes) != 1:
-                raise UserError(
-                    f"iOS17 has no multifunction packages: give one size by {option}, or --deployment-target iOS18"
-                )
+        self._check_sizes("--decoder-lengths", self.decoder_lengths, MAX_DECODER_LENGTH)
+        self._check_sizes("--audio-frames", self.audio_frames, MAX_AUDIO_FRAMES)
         for length in self.decoder_lengths:
             if length % LENGTH_STEP:
                 raise UserError(f"decoder length {length} is not a multiple of {LENGTH_STEP}")
@@ -57,3 +74,15 @@ class Options:
             raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
         if self.calibrate and self.precision == "float32":
             raise UserError("--calibrate finds what FP16 cannot hold: give --precision float16 or mixed with it")
+
+    def _check_sizes(self, option: str, sizes: tuple[int, ...], largest: int) -> None:
+        if min(sizes, default=0) < 1:
+            raise UserError(f"{option} takes numbers above 0, not {','.join(map(str, sizes))}")
+        if max(sizes) > largest:
+            raise UserError(f"{option} takes at most {largest}, which holds 400 s of speech, not {max(sizes)}")
+        if len(set(sizes)) > MAX_FUNCTIONS:
+            raise UserError(f"{option} takes at most {MAX_FUNCTIONS} sizes, not {len(set(sizes))}")
+        if self.deployment_target == "iOS17" and len(sizes) != 1:
+            raise UserError(
+                f"iOS17 has no multifunction packages: give one size by {option}, or --deployment-target iOS18"
+            )

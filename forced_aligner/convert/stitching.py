@@ -112,13 +112,13 @@ def _store_weights(function: MIL_pb2.Function, instance: Instance, store: Weight
         offset, (dtype, shape) = value.blobFileValue.offset, tensor_type(value.type)
         key: Hashable
         read_bytes: Callable[[], NDArray[np.uint8]]
-        if name := template.parameter_names.get(offset):
+        if name := template.parameter_names.get((offset, dtype)):
             key, read_bytes = (instance.name, name, dtype), partial(_read_parameter, instance.parameters, name, dtype)
         else:
             data = template.weights.raw(offset, constant)
             key, read_bytes = (dtype, digest(data)), partial(np.ascontiguousarray, data)
         if constant in compressed:
-            store.compress(key, constants[constant], partial(_read_array, read_bytes, dtype, shape, constant))
+            store.compress((key, shape), constants[constant], partial(_read_array, read_bytes, dtype, shape, constant))
         else:
             value.blobFileValue.offset = store.put(key, dtype, read_bytes)
 

@@ -34,7 +34,7 @@ class Template:
     Attributes:
         spec: of the package.
         weights: its weight file.
-        parameter_names: the name of the replaced parameter, by its offset in the weight file.
+        parameter_names: the name of the replaced parameter, by its offset in the weight file and its MIL type.
     """
 
     def __init__(self, package: Path, parameters: Mapping[str, Tensor] | None = None) -> None:
@@ -42,8 +42,8 @@ class Template:
         self.weights = WeightFile(package / WEIGHTS_FILE)
         self.parameter_names = self._match_parameters(parameters or {})
 
-    def _match_parameters(self, parameters: Mapping[str, Tensor]) -> dict[int, str]:
-        """The parameter that was saved at each offset, recognised by its bytes.
+    def _match_parameters(self, parameters: Mapping[str, Tensor]) -> dict[tuple[int, int], str]:
+        """The parameter that was saved at each offset in each type, recognised by its bytes.
 
         Raises:
             RuntimeError: a parameter is not found. A pass has changed its values, so it cannot be replaced.
@@ -58,7 +58,7 @@ class Template:
             offset, dtype = value.blobFileValue.offset, tensor_type(value.type)[0]
             name = names_by_digest.get((dtype, digest(self.weights.raw(offset, constant))))
             if name is not None:
-                names[offset] = name
+                names[offset, dtype] = name
         if missing := parameters.keys() - set(names.values()):
             raise RuntimeError(f"the conversion has changed the weights {sorted(missing)}")
         return names

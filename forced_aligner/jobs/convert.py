@@ -56,7 +56,7 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
             key: record.model_copy(update={"lint": lint_package(folder, key, record)})
             for key, record in metadata.components.items()
         }
-        metadata = metadata.model_copy(update={"components": linted})
+        metadata = metadata.model_copy(update={"components": linted}).sealed()
         write_json(metadata, folder / METADATA_FILE)
     return metadata
 
@@ -73,7 +73,7 @@ def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) 
         present = Bundle.open(output_dir).metadata
     except UserError as error:
         raise UserError(f"{error}, with --force") from None
-    fields = BundleMetadata.model_fields.keys() - {"components"}
+    fields = BundleMetadata.model_fields.keys() - {"components", "digest"}
     differing = sorted(field for field in fields if getattr(present, field) != getattr(expected, field))
     if present.components.keys() != set(options.components):
         differing = [*differing, "components"]

@@ -16,8 +16,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from forced_aligner.base.files import write_whole
+from forced_aligner.base.text import visible
 from forced_aligner.data.records import WordTime
-from forced_aligner.output.figure import COLORS, DPI, fonts, save_figure
+from forced_aligner.output.figure import COLORS, DPI, drawing, save_figure
 
 MEL_COLUMNS = 2000  # most spectrogram columns drawn in a row: more than it has pixels
 ROW_S = 10.0
@@ -95,6 +97,8 @@ def plot_alignment(
     title: str,
     path: Path,
     confidences: list[float] | None = None,
+    *,
+    write: Callable[[Path, bytes], None] = write_whole,
 ) -> None:
     """Draw the spectrogram and the words of each side into a PNG at `path`.
 
@@ -107,24 +111,26 @@ def plot_alignment(
         title: heading of the picture.
         path: where the PNG is written.
         confidences: one for each word of the first side: the lower, the paler the word is drawn.
+        write: writes the file.
 
     Raises:
         UserError: the file cannot be written.
     """
     page = _Page(spectrogram.duration_s, len(sides))
-    with plt.rc_context({"font.family": fonts()}):
+    with drawing():
         figure, rows = page.draw()
         for axes in rows:
             _draw_mel(axes, spectrogram, page, next(iter(sides.values())))
             for lane, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
                 _draw_lane(axes, words, page.lane_in(lane), color, confidences if lane == 0 else None)
-            axes.set_yticks([page.mel_in / 2, *map(page.lane_in, range(len(sides)))], ["mel", *sides])
+            names = ["mel", *map(visible, sides)]
+            axes.set_yticks([page.mel_in / 2, *map(page.lane_in, range(len(sides)))], names, parse_math=False)
             axes.tick_params(axis="y", length=0)
             axes.xaxis.set_major_formatter(_clock_time if page.rows > 1 else "{x:g}")
         shade = "" if confidences is None else "; the paler a word, the less sure"
-        rows[0].set_title(title, parse_math=False)
+        rows[0].set_title(visible(title), parse_math=False)
         rows[-1].set_xlabel(f"time ({'min:s' if page.rows > 1 else 's'}){shade}")
-        save_figure(figure, path)
+        save_figure(figure, path, write=write)
 
 
 def _clock_time(time_s: float, _: float) -> str:
@@ -155,8 +161,8 @@ def _draw_lane(
             continue
         spans.append((start_s, end_s - start_s))
         shades.append(to_rgba(color, PLAIN_SHADE if confidences is None else MAX_SHADE * confidences[index]))
-        visible_s = (max(start_s, row_start_s), min(end_s, row_end_s))
-        _write_label(axes, word.text, visible_s, middle_in)
+        seen_s = (max(start_s, row_start_s), min(end_s, row_end_s))
+        _write_label(axes, visible(word.text), seen_s, middle_in)
     height = 0.8 * LANE_IN
     axes.broken_barh(spans, (middle_in - height / 2, height), facecolors=shades)
     axes.broken_barh(spans, (middle_in - height / 2, height), facecolors="none", edgecolors=color)
@@ -169,6 +175,6 @@ def _write_label(axes: Axes, text: str, span_s: tuple[float, float], middle_in: 
     left_px, right_px = (axes.transData.transform((time_s, 0.0))[0] for time_s in span_s)
     font = font_manager.FontProperties(size=LABEL_PT)
     width_px, _, _ = figure.canvas.get_renderer().get_text_width_height_descent(text, font, False)
-    size_pt = LABEL_PT * min(1.0, 0.92 * (right_px - left_px) / width_px)
+    size_pt = LABEL_PT * min(1.0, 0.92 * (right_px - left_px) / max(width_px, 1.0))  # some letters have no width
     if size_pt >= SMALLEST_LABEL_PT:
         axes.text(sum(span_s) / 2, middle_in, text, ha="center", va="center", fontsize=size_pt, parse_math=False)

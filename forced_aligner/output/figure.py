@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +16,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from forced_aligner.base.files import write_whole
+from forced_aligner.package.provenance import PROJECT
 
 matplotlib.use("Agg")  # files only: no window, no display
 
@@ -18,6 +24,10 @@ COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
 DPI = 110
 # Fonts for Chinese, Japanese and Korean, which matplotlib's own font does not have.
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS", "Hiragino Sans GB", "Apple SD Gothic Neo")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_START_BYTES = 1024  # holds the chunks before the picture, and so the one that names the program
+_NAME = b"Software\0" + PROJECT.encode()
+_NAME_CHUNK = len(_NAME).to_bytes(4, "big") + b"tEXt" + _NAME
 
 
 def fonts() -> list[str]:
@@ -26,13 +36,46 @@ def fonts() -> list[str]:
     return ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG and close it. The file is written in one step, so it is never incomplete.
+@contextmanager
+def drawing() -> Iterator[None]:
+    """While a figure is drawn: the fonts, and no warning about a letter that none of them has; it is drawn as a box."""
+    with plt.rc_context({"font.family": fonts()}), warnings.catch_warnings():
+        for message in ("Glyph .* missing from", "Matplotlib currently does not support .* natively"):
+            warnings.filterwarnings("ignore", message)
+        yield
+
+
+def save_figure(figure: Figure, path: Path, *, write: Callable[[Path, bytes], None] = write_whole) -> None:
+    """Write a figure as a PNG that names this project, and close it.
+
+    Args:
+        figure: what is drawn.
+        path: where the PNG is written.
+        write: writes the file, in one step, so that it is never incomplete.
 
     Raises:
         UserError: the file cannot be written.
     """
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    plt.close(figure)
-    write_whole(path, picture.getvalue())
+    try:
+        figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": PROJECT})
+    finally:
+        plt.close(figure)
+    write(path, picture.getvalue())
+
+
+def is_own_picture(path: Path) -> bool:
+    """Whether `path` is a picture that `save_figure` wrote: a regular file, no link, and a PNG that names this project.
+
+    What cannot be read is not.
+    """
+    try:  # a link is not followed, and a FIFO not waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            start = os.read(descriptor, PNG_START_BYTES) if is_regular else b""
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return False
+    return start.startswith(PNG_SIGNATURE) and _NAME_CHUNK in start.split(b"IDAT")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def write_folder(folder: Path, check: Check = refuse_existing) -> Iterator[Path]
                 check_place(folder, check)  # what was put there meanwhile
                 _exchange(new, folder)
         except (OSError, RuntimeError) as error:
-            if not _is_of_disk(error, new):
+            if not _is_of_writing(error, [new, folder]):
                 raise
             raise UserError(f"cannot write {folder} ({error}): free some space or choose another folder") from error
         finally:
@@ -83,11 +84,11 @@ def check_place(folder: Path, check: Check) -> None:
         raise UserError(f"{folder} is a file: choose another folder")
 
 
-def _is_of_disk(error: OSError | RuntimeError, new: Path) -> bool:
-    """Whether an error comes from writing the new folder, and not from reading something else."""
+def _is_of_writing(error: OSError | RuntimeError, places: list[Path]) -> bool:
+    """Whether an error comes from writing in one of `places`, and not from reading something else."""
     if isinstance(error, OSError):
-        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        return error.errno in DISK_ERRORS or any(str(new) in name for name in names)
+        names = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        return error.errno in DISK_ERRORS or any(place in (name, *name.parents) for name in names for place in places)
     return "filesystem error" in str(error) or "[MIL FileWriter]" in str(error)  # coremltools, on a full disk
 
 

@@ -9,7 +9,10 @@ from coremltools.proto import MIL_pb2, Model_pb2
 from google.protobuf.message import DecodeError
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.reading import read_bytes
 from forced_aligner.package.contract import SPEC_FILE
+
+MAX_SPEC_BYTES = 512 << 20  # that of the 0.6B decoder has about 10 MB; its weights lie in another file
 
 
 def read_spec(package: Path) -> Model_pb2.Model:
@@ -19,8 +22,8 @@ def read_spec(package: Path) -> Model_pb2.Model:
         UserError: it is not an ML program package, or its spec is damaged.
     """
     try:
-        spec = Model_pb2.Model.FromString((package / SPEC_FILE).read_bytes())
-    except (OSError, DecodeError) as error:
+        spec = Model_pb2.Model.FromString(read_bytes(package / SPEC_FILE, MAX_SPEC_BYTES, "a spec"))
+    except (UserError, DecodeError) as error:
         raise UserError(f"{package} is not a usable Core ML package ({error}): convert the model again") from None
     if spec.WhichOneof("Type") != "mlProgram":
         raise UserError(f"{package} holds no ML program: convert it with convert-coreml.py")

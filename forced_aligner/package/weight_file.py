@@ -6,6 +6,7 @@ record of 64 bytes and its data. A MIL constant refers to the offset of its reco
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,13 @@ class WeightFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        has_bytes = path.is_file() and path.stat().st_size > 0
-        self._bytes = np.memmap(path, dtype=np.uint8, mode="r") if has_bytes else np.empty(0, np.uint8)
-        self._unpacked: dict[int, NDArray[Any]] = {}
+        try:
+            has_bytes = path.is_file() and path.stat().st_size > 0
+            self._bytes = np.memmap(path, dtype=np.uint8, mode="r") if has_bytes else np.empty(0, np.uint8)
+        except OSError as error:
+            raise UserError(f"cannot read {path} ({error.strerror}): make it readable") from None
+        # By all that tells two constants apart: types or shapes may share the bytes at one offset.
+        self._unpacked: dict[tuple[int, int, tuple[int, ...]], NDArray[Any]] = {}
 
     def raw(self, record_offset: int, name: str) -> NDArray[np.uint8]:
         """The bytes of the blob whose record is at `record_offset`; `name` is the constant's, for the error.
@@ -77,17 +82,24 @@ class WeightFile:
         """
         dtype, shape = tensor_type(value.type)
         offset = value.blobFileValue.offset
-        if offset in self._unpacked:
-            return self._unpacked[offset]
+        key = (offset, dtype, shape)
+        if key in self._unpacked:
+            return self._unpacked[key]
         array = decode(self.raw(offset, name), dtype, shape, name)
         if dtype in _SUB_BYTE:
-            self._unpacked[offset] = array
+            self._unpacked[key] = array
         return array
 
 
 def decode(data: NDArray[np.uint8], dtype: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
-    """Bytes as an array of MIL type `dtype`; sub-byte types are unpacked to one byte an element."""
-    count = int(np.prod(shape, dtype=np.int64))
+    """Bytes as an array of MIL type `dtype`; sub-byte types are unpacked to one byte an element.
+
+    Raises:
+        UserError: the type is unknown, or the bytes are not as many as the shape needs.
+    """
+    if dtype not in _SUB_BYTE and dtype not in _WHOLE_BYTES:
+        raise UserError(f"the weights of {name} are of the MIL type {dtype}, which is not read")
+    count = math.prod(shape)
     bits = _SUB_BYTE[dtype][0] if dtype in _SUB_BYTE else np.dtype(_WHOLE_BYTES[dtype]).itemsize * 8
     if data.size != -(-count * bits // 8):
         raise UserError(

@@ -243,7 +243,7 @@ def edit_config(folder, **changes):
     [
         (lambda folder: (folder / "config.json").unlink(), r"config.json not found there"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors not found there"),
-        (lambda folder: (folder / "config.json").write_text("{"), "is not valid JSON"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "is not a Qwen3 forced aligner"),
         (lambda folder: (folder / "config.json").write_text("[]"), "is not a Qwen3 forced aligner"),
         (lambda folder: edit_config(folder, thinker_config=None), "cannot be used"),

@@ -1,23 +1,34 @@
 """Scores counted by hand, the gate, and the regressions of the earlier system by name."""
 
 import json
+import os
+import platform
+import re
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.records import read_json
+from forced_aligner.base.records import read_json, write_json
+from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import WordTime
-from forced_aligner.jobs.compare import compare
+from forced_aligner.jobs import reference as reference_job
+from forced_aligner.jobs.compare import compare, compare_and_write
 from forced_aligner.jobs.reference import make_reference
+from forced_aligner.package.provenance import PROJECT, version_string
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import Reference
+from forced_aligner.score.records import ParityReport, Reference, RunEnvironment
+from forced_aligner.score.report import identity_of, make_report, score_clip
+from forced_aligner.score.tables import percent_text, verdict
 
 REMEDY = "make it with compare-models.py"
+KEPT = r"which this run reads|is there already, and this run did not make it"
 
 
 def words(*spans):
@@ -30,6 +41,7 @@ def test_a_word_has_two_boundaries_and_each_is_counted():
     scores = score_errors(errors)
     assert (scores.words, scores.boundaries) == (2, 4)
     assert scores.bin_exact_percent == 50
+    assert (scores.moved, scores.beyond_80ms, scores.beyond_160ms) == (2, 1, 0)
     assert scores.aas_ms == 60
     assert scores.max_error_ms == 160
     assert (scores.within_20ms_percent, scores.within_80ms_percent, scores.within_160ms_percent) == (50, 75, 100)
@@ -49,6 +61,26 @@ def test_the_gate_needs_both_thresholds(gate, passes):
     errors = np.zeros(40)
     errors[0] = 80
     assert gate.passes(score_errors(errors)) is passes
+
+
+def test_100_percent_is_written_only_where_nothing_moved():
+    """One of 20,000 is 99.995 %, which rounds to 100.00."""
+    errors = np.zeros(20_000)
+    assert percent_text(score_errors(errors).bin_exact_percent) == "100.00"
+    errors[0] = 80
+    scores = score_errors(errors)
+    assert percent_text(scores.bin_exact_percent) == "99.99"
+    assert (scores.moved, scores.bin_exact_percent) == (1, 99.995)
+
+
+def test_the_gate_sees_numbers_that_are_not_rounded():
+    errors = np.zeros(100_000)
+    errors[:5_001] = 80
+    scores = score_errors(errors)
+    assert round(scores.within_20ms_percent, 2) == 95
+    assert not Gate(5, 95).passes(scores)
+    assert not Gate(4, 0).passes(scores)
+    assert round(scores.aas_ms, 2) == 4
 
 
 def test_other_words_are_refused():
@@ -71,6 +103,202 @@ def test_the_demo_is_bin_exact_in_mixed_precision(demo_bundle, demo_reference_pa
     assert report.boundaries == 2 * sum(len(sample.alignments) for sample in reference.samples)
     assert report.truth_aas_ms.packages == report.truth_aas_ms.pytorch > 0
     assert all(sample.pytorch_latency_ms > 0 and sample.packages_latency_ms > 0 for sample in report.samples)
+    assert (report.moved, report.beyond_160ms, report.failed) == (0, 0, [])
+
+
+def test_a_report_says_what_it_is_of(demo_bundle, demo_reference_path, reference):
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    few = reference.head(1)
+    report, _ = compare(aligner, few, demo_reference_path.parent, Gate(3, 97.5))
+    assert (report.gate.max_aas_ms, report.gate.min_within_20ms_percent) == (3, 97.5)
+    environment = report.environment
+    assert (environment.backend, environment.device, environment.compute_units) == ("mil", "cpu", None)
+    assert platform.system() in environment.system or sys.platform == "darwin"
+    assert environment.chip
+    assert environment.versions["coremltools"] == "9.0"
+    assert environment.versions[PROJECT].startswith(version_string())
+    assert report.reference.environment == reference.environment
+    assert report.reference.sha256 == identity_of(few).sha256 != identity_of(reference).sha256
+
+
+def test_the_truth_columns_are_not_swapped(demo_bundle, demo_reference_path, reference):
+    """Packages that are 80 ms late where PyTorch is right."""
+    (sample,) = reference.head(1).samples
+    late = [
+        word.model_copy(update={"start_time_ms": word.start_time_ms + 80, "end_time_ms": word.end_time_ms + 80})
+        for word in sample.alignments
+    ]
+    clip = score_clip(late, 1.0, sample.model_copy(update={"true_alignments": sample.alignments, "latency_ms": 2.0}))
+    assert (clip.scores.truth_aas_ms.packages, clip.scores.truth_aas_ms.pytorch) == (80, 0)
+    assert (clip.scores.packages_latency_ms, clip.scores.pytorch_latency_ms) == (1, 2)
+    environment = RunEnvironment(system="", chip="", backend="mil", device=None, compute_units=None, versions={})
+    report = make_report(demo_bundle.metadata, environment, reference, [clip], Gate())
+    assert (report.truth_aas_ms.packages, report.truth_aas_ms.pytorch) == (80, 0)
+
+
+def test_a_bad_clip_does_not_stop_the_rest_and_the_report_does_not_pass(
+    demo_bundle, demo_reference_path, reference, tmp_path
+):
+    few = reference.head(3)
+    for sample in few.samples[:2]:
+        shutil.copy(demo_reference_path.parent / sample.audio, tmp_path)
+    samples = [sample.model_copy(update={"audio": Path(sample.audio).name}) for sample in few.samples]
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    report, alignments = compare(aligner, few.cut_to(samples), tmp_path, Gate())
+    assert (report.files, len(alignments), report.moved, report.passed) == (2, 2, 0, False)
+    (failed,) = report.failed
+    assert failed.audio == samples[2].audio
+    assert "no audio file at" in failed.reason
+    assert "1 files could not be measured" in verdict(report)
+
+
+class Dying(MilBackend):
+    """Fails for good in the third clip, as a machine that is switched off."""
+
+    def __init__(self, bundle):
+        super().__init__(bundle)
+        self.clips = 0
+
+    def predict(self, component, function, inputs):
+        self.clips += component == "lm_head"
+        if self.clips == 3:
+            raise KeyboardInterrupt
+        return super().predict(component, function, inputs)
+
+
+def write_report(backend, bundle, reference, folder, *, restart=False):
+    paths = (folder / "reference.json", folder / "parity.json")
+    aligner = Aligner(bundle, backend)
+    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), device="cpu", restart=restart)
+
+
+def test_a_comparison_that_was_stopped_goes_on_where_it_was(
+    demo_bundle, demo_reference_path, reference, tmp_path, capsys
+):
+    known = reference.head(4)
+    root = demo_reference_path.parent
+    known = known.cut_to(
+        [s.model_copy(update={"audio": os.path.relpath((root / s.audio).resolve(), tmp_path)}) for s in known.samples]
+    )
+    write_json(known, tmp_path / "reference.json")
+    undisturbed, _ = write_report(MilBackend(demo_bundle), demo_bundle, known, tmp_path)
+    (tmp_path / "parity.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        write_report(Dying(demo_bundle), demo_bundle, known, tmp_path)
+    assert not (tmp_path / "parity.json").exists()
+    capsys.readouterr()
+    resumed, _ = write_report(MilBackend(demo_bundle), demo_bundle, known, tmp_path)
+    assert capsys.readouterr().err.count("from an earlier run") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parity.json", "reference.json"]
+    assert read_json(ParityReport, tmp_path / "parity.json", "") == resumed
+
+    def timeless(report):
+        return [sample.model_dump(exclude={"packages_latency_ms"}) for sample in report.samples]
+
+    assert timeless(resumed) == timeless(undisturbed)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(Dying(demo_bundle), demo_bundle, known, tmp_path)
+    capsys.readouterr()
+    write_report(MilBackend(demo_bundle), demo_bundle, known, tmp_path, restart=True)
+    assert "from an earlier run" not in capsys.readouterr().err
+
+
+def test_a_report_never_replaces_what_the_run_reads(demo_bundle, demo_clips, reference, tmp_path):
+    """The reference, a recording, the model's metadata, and a reference that is called parity.json."""
+    folder = shutil.copytree(demo_bundle.folder, tmp_path / "m")
+    shutil.copy(demo_clips[0].audio, tmp_path / "clip.flac")
+    known = reference.head(1)
+    known = known.cut_to([known.samples[0].model_copy(update={"audio": "clip.flac"})])
+    for name in ("reference.json", "parity.json"):
+        write_json(known, tmp_path / name)
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for reference_name, output in (
+        ("reference.json", "reference.json"),
+        ("reference.json", "clip.flac"),
+        ("reference.json", "m/metadata.json"),
+        ("reference.json", "m/forced_aligner_lm_head.mlpackage/Manifest.json"),
+        ("parity.json", "parity.json"),
+        ("reference.json", "parity.json"),
+    ):
+        with pytest.raises(UserError, match=KEPT):
+            compare_and_write(
+                aligner,
+                folder,
+                known,
+                tmp_path / reference_name,
+                tmp_path / output,
+                Gate(),
+                device="cpu",
+                restart=False,
+            )
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_reference_that_was_stopped_goes_on_where_it_was(demo_checkpoint, demo_clips, tmp_path, capsys, monkeypatch):
+    align = reference_job.align_with_pytorch
+    calls = []
+
+    def dying(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return align(*arguments)
+
+    monkeypatch.setattr(reference_job, "align_with_pytorch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        make_reference(demo_checkpoint, demo_clips[:4], tmp_path / "reference.json")
+    capsys.readouterr()
+    resumed = make_reference(demo_checkpoint, demo_clips[:4], tmp_path / "reference.json")
+    assert capsys.readouterr().err.count("from an earlier run") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["reference.json"]
+    anew = make_reference(demo_checkpoint, demo_clips[:4], tmp_path / "reference.json")
+    assert identity_of(resumed) == identity_of(anew)
+    assert len(calls) == 3 + 2 + 4
+
+
+def test_a_bad_clip_does_not_stop_a_reference_and_its_repair_is_all_that_is_left(
+    demo_checkpoint, demo_clips, tmp_path, capsys
+):
+    clips = []
+    for clip in demo_clips[:3]:
+        copy = shutil.copy(clip.audio, tmp_path)
+        clips.append(clip.model_copy(update={"audio": str(copy)}))
+    audio = Path(clips[1].audio)
+    audio.rename(tmp_path / "away")
+    first = make_reference(demo_checkpoint, clips, tmp_path / "reference.json")
+    assert (first.num_samples, [Path(failed.audio).name for failed in first.failed]) == (2, [audio.name])
+    assert read_json(Reference, tmp_path / "reference.json", REMEDY) == first
+    (tmp_path / "away").rename(audio)
+    capsys.readouterr()
+    second = make_reference(demo_checkpoint, clips, tmp_path / "reference.json")
+    assert (second.num_samples, second.failed) == (3, [])
+    assert capsys.readouterr().err.count("from an earlier run") == 2
+
+
+def test_a_reference_never_replaces_what_the_run_reads(demo_checkpoint, demo_clips, tmp_path):
+    audio, text = tmp_path / "talk.flac", tmp_path / "talk.txt"
+    shutil.copy(demo_clips[0].audio, audio)
+    text.write_text("one")
+    (tmp_path / "notes.json").write_text("{}")
+    clips = paired_clips(tmp_path, None)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for output in (audio, text, tmp_path / "notes.json"):
+        with pytest.raises(UserError, match=KEPT):
+            make_reference(demo_checkpoint, clips, output)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("key", ['"duration_s": ', '"start_time_ms": ', '"latency_ms": '])
+def test_numbers_that_are_not_finite_are_refused(reference_copy, key, value):
+    text = Path(reference_copy).read_text()
+    head, _, tail = text.partition(key)
+    assert tail
+    number = re.match(r"[-\d.e]+", tail)[0]
+    Path(reference_copy).write_text(head + key + value + tail[len(number) :])
+    with pytest.raises(UserError, match=r"not a valid pytorch_reference\.json"):
+        read_json(Reference, reference_copy, REMEDY)
 
 
 def test_a_reference_of_another_checkpoint_is_refused(demo_bundle, reference):
@@ -79,9 +307,9 @@ def test_a_reference_of_another_checkpoint_is_refused(demo_bundle, reference):
         check_same_checkpoint(demo_bundle.metadata, other)
 
 
-def test_audio_that_is_gone_is_refused(demo_bundle, reference, tmp_path):
+def test_audio_that_is_all_gone_is_refused(demo_bundle, reference, tmp_path):
     aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
-    with pytest.raises(UserError, match="no audio file at"):
+    with pytest.raises(UserError, match=r"none of 10 recordings could be measured; the first: .*no audio file at"):
         compare(aligner, reference, tmp_path / "elsewhere", Gate())
 
 

@@ -1,5 +1,6 @@
 """What a conversion leaves behind: described packages, a whole folder or none, and options that do what they say."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,13 @@ import pytest
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE
 from forced_aligner.base.records import write_json
+from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.folder import write_folder
-from forced_aligner.package.provenance import version_string
+from forced_aligner.package.provenance import PROJECT, tool_versions, version_string
 from forced_aligner.runtime.mil.program import Program
 from individual_components import COMPONENTS
 
@@ -156,45 +158,58 @@ def test_a_killed_conversion_is_never_taken_for_a_model(tmp_path):
     folder = tmp_path / "m"
     command = [sys.executable, "convert-coreml.py", "--model-id", "demo", "--output-dir", str(folder)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not any(tmp_path.glob(".m.*.partial/*.mlpackage")):
+    while process.poll() is None and not any(tmp_path.glob(".m.being-written/*.mlpackage")):
         time.sleep(0.05)
     assert process.poll() is None, "it ended before it could be killed"
+    with pytest.raises(UserError, match=r"another run is writing .*/m: wait for it"), write_folder(folder):
+        pass
     process.kill()
     process.wait()
-    assert any(tmp_path.glob(".m.*.partial"))
     assert not folder.exists()
     with pytest.raises(UserError, match="no converted model at"):
         Bundle.open(folder)
-    with write_folder(folder, replace=False) as partial:
-        (partial / "file").touch()
+    with write_folder(folder) as new:
+        (new / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_replacement_that_fails_brings_the_old_folder_back(converted, monkeypatch):
-    before = Bundle.open(converted).metadata
-    rename = Path.rename
+def test_what_lies_in_a_converted_folder_is_not_lost(demo_checkpoint, converted):
+    """Notes, a thesis, something made inside a package, another file that is called parity.json: --force stays off."""
+    package = COMPONENTS["lm_head"].package
+    for name in ("thesis.txt", "drafts/one.txt", f"{package}/notes.txt", "parity.json"):
+        path = converted / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+        with pytest.raises(UserError, match=rf"also holds {name}, which is not of the conversion: choose another"):
+            convert_demo(demo_checkpoint, converted, force=True)
+        assert path.read_text() == "years of work"
+        path.unlink()
+    (converted / ".DS_Store").touch()
+    (converted / "parity.json.journal").touch()
+    convert_demo(demo_checkpoint, converted, force=True)
 
-    def fail_once(path, target):
-        if path.name.endswith(".partial"):
-            raise OSError("planted")
-        return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", fail_once)
-    with pytest.raises(UserError, match="cannot write"), write_folder(converted, replace=True) as partial:
-        (partial / "file").touch()
-    assert Bundle.open(converted).metadata == before
-    assert [path.name for path in converted.parent.iterdir()] == ["m"]
-
-
-def test_a_replacement_that_was_killed_is_undone(converted):
-    """Killed between its two renames: the old folder stands aside, and comes back."""
-    before = Bundle.open(converted).metadata
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    converted.rename(converted.with_name(f".m.{gone.pid}.old"))
-    with pytest.raises(UserError, match="is there already"), write_folder(converted, replace=False):
-        pass
-    assert Bundle.open(converted).metadata == before
+@pytest.mark.parametrize("changed", ["tokenizer.json", "chat_template.jinja", "project"])
+def test_a_conversion_is_not_done_already_after_what_it_depends_on_has_changed(
+    demo_checkpoint, converted, tmp_path, monkeypatch, changed
+):
+    checkpoint = Checkpoint("demo", shutil.copytree(demo_checkpoint.folder, tmp_path / "checkpoint"))
+    assert convert_demo(checkpoint, converted)
+    if changed == "project":
+        versions = tool_versions() | {PROJECT: "0.0.1"}
+        monkeypatch.setattr("forced_aligner.convert.metadata.tool_versions", lambda: versions)
+    elif changed == "tokenizer.json":
+        tokenizer = json.loads((checkpoint.folder / changed).read_text())
+        tokenizer["truncation"] = None if tokenizer.get("truncation") else {
+            "direction": "Right", "max_length": 9999, "strategy": "LongestFirst", "stride": 0
+        }  # fmt: skip
+        (checkpoint.folder / changed).write_text(json.dumps(tokenizer))
+    else:
+        template = checkpoint.folder / changed
+        template.write_text(template.read_text() + "{# a remark #}")
+    field = "tool_versions" if changed == "project" else "processor_files"
+    with pytest.raises(UserError, match=rf"with another conversion \(other {field}\): give --force to replace it"):
+        convert_demo(checkpoint, converted)
 
 
 def test_a_damaged_folder_is_not_taken_for_done(demo_checkpoint, converted):
@@ -218,7 +233,7 @@ def test_the_same_conversion_is_not_done_twice(demo_checkpoint, tmp_path, capsys
 
 def test_another_conversion_is_not_overwritten_without_force(demo_checkpoint, tmp_path):
     convert_demo(demo_checkpoint, tmp_path / "m")
-    with pytest.raises(UserError, match="is there already: give --force"):
+    with pytest.raises(UserError, match=r"is there already, with another conversion \(other precision\): give --force"):
         convert_demo(demo_checkpoint, tmp_path / "m", precision="float16")
 
 
@@ -237,7 +252,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(demo_checkpoint, tmp_pa
 
 
 def test_a_place_that_is_read_only_is_one_sentence(demo_checkpoint, read_only):
-    with pytest.raises(UserError, match=r"cannot write .*Read-only file system.*choose another folder"):
+    with pytest.raises(UserError, match=r"cannot write .*Read-only file system.*choose a folder that"):
         convert_demo(demo_checkpoint, read_only / "m")
 
 
@@ -271,7 +286,7 @@ def damage(converted, kind):
     elif kind == "no metadata":
         metadata.unlink()
     elif kind == "newer metadata":
-        metadata.write_text(metadata.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+        metadata.write_text(metadata.read_text().replace('"schema_version": 2', '"schema_version": 3'))
     elif kind == "not JSON":
         metadata.write_text("{")
 
@@ -293,7 +308,7 @@ def test_a_package_of_another_conversion_is_refused(demo_checkpoint, converted, 
         ("missing package", "lacks forced_aligner_lm_head.mlpackage"),
         ("tokenizer", "tokenizer.json is missing or damaged"),
         ("no metadata", "no metadata.json at"),
-        ("newer metadata", "metadata.json is of version 2, which this version of the program does not read"),
+        ("newer metadata", "metadata.json is of version 3, which this version of the program does not read"),
         ("not JSON", "is not a valid metadata.json"),
     ],
 )

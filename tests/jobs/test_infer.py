@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner
-from forced_aligner.base.errors import UserError
+from forced_aligner.base.errors import UnexpectedError, UserError
+from forced_aligner.base.records import read_json
 from forced_aligner.data.clips import input_clips
 from forced_aligner.data.manifest import manifest_clips
 from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip
+from forced_aligner.jobs.each import list_failures
 from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
 from forced_aligner.output.cues import CueOptions
 from forced_aligner.output.formats import FORMATS
@@ -51,9 +54,9 @@ def test_a_folder_run_survives_bad_files_and_lists_them(aligner, talks, tmp_path
     clips = paired_clips(talks, None)
     failures = align_all(aligner, clips, output(tmp_path / "out", "json", "srt"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.json", "one.srt", "two.json", "two.srt"]
-    assert [Path(failure.split(": ")[0]).name for failure in failures] == ["broken.wav", "wordless.flac"]
-    assert "cannot decode" in failures[0]
-    assert "has no words to align" in failures[1]
+    assert [Path(failed.audio).name for failed in failures] == ["broken.wav", "wordless.flac"]
+    assert "cannot decode" in failures[0].reason
+    assert "has no words to align" in failures[1].reason
     said = capsys.readouterr().err
     assert "left out: alone.flac has no alone.txt or .lab beside it" in said
     assert "left out: widow.txt has no audio beside it" in said
@@ -70,21 +73,110 @@ def test_what_is_there_already_can_be_skipped(aligner, talks, tmp_path, capsys):
     assert "there already" in capsys.readouterr().err
 
 
+def test_a_clash_of_names_is_a_failure_even_where_the_file_is_there_already(aligner, talks, tmp_path):
+    """same.wav and same.flac: the second is not "there already", its result is nowhere."""
+    shutil.copy(talks / "one.flac", talks / "one.wav")
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).stem == "one"]
+    for _ in range(2):
+        (failed,) = align_all(aligner, clips, output(tmp_path / "out", "json", skip_existing=True))
+        assert Path(failed.audio).name == "one.wav"
+        assert "would overwrite what belongs to recording 1, " in failed.reason
+
+
+def test_a_recording_that_a_manifest_names_twice_is_not_lost(aligner, talks, tmp_path):
+    clip = Clip(audio=str(talks / "one.flac"), transcript="one")
+    (failed,) = align_all(aligner, [clip, clip.model_copy(update={"transcript": "two"})], output(tmp_path, "json"))
+    assert "would overwrite what belongs to recording 1, " in failed.reason
+    assert [word.text for word in read_json(TimedFile, tmp_path / "one.json", "").words] == ["one"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_input_is_overwritten(aligner, talks, tmp_path, overwrite):
+    """Transcripts, manifests, the model and recordings: whatever the run reads stays, whatever it is told."""
+    (talks / "talk.labels.txt").write_text("one")
+    shutil.copy(talks / "one.flac", talks / "talk.labels.flac")
+    shutil.copy(talks / "one.flac", talks / "talk.flac")
+    (talks / "talk.txt").write_text("one")
+    shutil.copy(talks / "one.flac", talks / "list.flac")
+    rows = [{"audio": "list.flac", "text": "one"}]
+    (talks / "list.json").write_text("\n".join(map(json.dumps, rows)))
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name in ("talk.flac", "talk.labels.flac")]
+    clips += manifest_clips(talks / "list.json", None)
+    before = {path: path.read_bytes() for path in talks.iterdir()}
+    failures = align_all(aligner, clips, output(talks, "json", "audacity", overwrite=overwrite))
+    assert {Path(failed.audio).name for failed in failures} == {"talk.flac", "list.flac"}
+    assert all("which this run reads" in failed.reason for failed in failures)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_the_run_did_not_write_stays_until_the_user_says_otherwise(aligner, talks):
+    """A gold TextGrid beside its recording."""
+    (talks / "one.TextGrid").write_text("years of work")
+    clips = paired_clips(talks, None)[1:2]
+    (failed,) = align_all(aligner, clips, output(talks, "textgrid"))
+    assert "one.TextGrid is there already, and this run did not make it: give --overwrite or" in failed.reason
+    assert align_all(aligner, clips, output(talks, "textgrid", skip_existing=True)) == []
+    assert (talks / "one.TextGrid").read_text() == "years of work"
+    assert align_all(aligner, clips, output(talks, "textgrid", overwrite=True)) == []
+    assert (talks / "one.TextGrid").read_text().startswith("File type")
+
+
+def test_what_an_earlier_run_left_out_is_written_and_the_rest_stays(aligner, talks, tmp_path):
+    clips = paired_clips(talks, None)[1:2]
+    assert align_all(aligner, clips, output(tmp_path, "json")) == []
+    (tmp_path / "one.json").write_text("corrected by hand")
+    assert align_all(aligner, clips, output(tmp_path, "json", "srt", skip_existing=True)) == []
+    assert (tmp_path / "one.json").read_text() == "corrected by hand"
+    assert "-->" in (tmp_path / "one.srt").read_text()
+
+
+def test_an_unexpected_failure_is_listed_with_its_traceback_in_a_file(demo_bundle, talks, tmp_path, capsys):
+    class Broken(MilBackend):
+        def predict(self, component, function, inputs):
+            if component == "embedding" and inputs["input_ids"].shape[1] < 30:
+                raise ZeroDivisionError("planted")
+            return super().predict(component, function, inputs)
+
+    aligner = Aligner(demo_bundle, Broken(demo_bundle))
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name in ("one.flac", "two.flac")]
+    failures = align_all(aligner, clips, output(tmp_path / "out", "json"))
+    assert [Path(failed.audio).name for failed in failures] == ["one.flac"]
+    assert failures[0].unexpected
+    assert "unexpected ZeroDivisionError (planted): its traceback is in" in failures[0].reason
+    said = (tmp_path / "out/forced-aligner-errors.log").read_text()
+    assert "Traceback" in said
+    assert "ZeroDivisionError: planted" in said
+    assert (tmp_path / "out/two.json").exists()
+    with pytest.raises(UnexpectedError, match="1 of 2 recordings failed, see above") as caught:
+        list_failures(failures, 2)
+    assert caught.value.exit_code == 70
+    assert "failed: " in capsys.readouterr().err
+
+
+def test_no_time_lies_after_the_end_of_the_audio(aligner, tmp_path):
+    path = tmp_path / "short.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(8_100), 16_000)
+    file, _, _ = align_file(aligner, Clip(audio=str(path), transcript=" ".join(["word"] * 20)), 0.0)
+    raw = aligner.align(load_audio(path), " ".join(["word"] * 20)).words
+    assert max(word.end_time_ms for word in raw) > 506  # the bins of 80 ms pass the end
+    assert max(word.end_time_ms for word in file.timed) == 506
+
+
 def test_two_recordings_of_one_name_do_not_overwrite_each_other(aligner, demo_clips, tmp_path):
     clips = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(demo_clips[0].audio, tmp_path / folder / "talk.flac")
         clips.append(Clip(audio=str(tmp_path / folder / "talk.flac"), transcript="one"))
-    (failure,) = align_all(aligner, clips, output(tmp_path / "out", "json"))
-    assert "would overwrite what belongs to" in failure
+    (failed,) = align_all(aligner, clips, output(tmp_path / "out", "json"))
+    assert "would overwrite what belongs to recording 1, " in failed.reason
     assert json.loads((tmp_path / "out/talk.json").read_text())["audio"] == clips[0].audio
 
 
 def test_a_folder_that_cannot_be_written_is_a_failure(aligner, demo_clips, tmp_path):
     (tmp_path / "file").touch()
-    (failure,) = align_all(aligner, demo_clips[:1], output(tmp_path / "file", "json"))
-    assert "cannot write" in failure
+    (failed,) = align_all(aligner, demo_clips[:1], output(tmp_path / "file", "json"))
+    assert "cannot write" in failed.reason
 
 
 def test_weak_words_are_marked(aligner, demo_clips):

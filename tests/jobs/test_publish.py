@@ -270,7 +270,7 @@ def test_a_damaged_folder_is_not_published(source, tmp_path):
 def test_a_folder_that_cannot_align_is_not_published(source, tmp_path):
     metadata = Bundle.open(source).metadata
     components = {key: record for key, record in metadata.components.items() if key != "lm_head"}
-    write_json(metadata.model_copy(update={"components": components}), source / METADATA_FILE)
+    write_json(metadata.model_copy(update={"components": components}).sealed(), source / METADATA_FILE)
     with pytest.raises(UserError, match="has no lm_head"):
         lay_out_hub(source, tmp_path)
 

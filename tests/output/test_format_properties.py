@@ -29,9 +29,9 @@ TGT_PRECISION_S = 1e-4  # tgt takes times that are closer for one
 SPECIALS = [
     "C:\\new", "\\N", "\\h", "{\\an8}", "{\\p1}", "{y:i}", "{", "}", "\\{", "\\", "a\\", "<b>", "</i>",
     "<00:00:01.000>", "&", "&amp;", "&lt", '"', '"no', 'way"', '""', "'", "a\tb", "a\nb", "a\r\nb", "\u2028x",
-    "x\u2029y", "a\xa0b", "\x85x", "\x1b[31mred", "\x9b2J", "\x07", "\x1ax", "\x00", "\u202eabc", "\u200f", "\ufeffx", "👩\u200d👧",
-    "e\u0301", "你好，", "-->", "00:00:00,000-->00:00:01,000", "1", ";;", "#", "NOTE", "WEBVTT", "Dialogue:", "[Events]",
-    "item", "$x_1$", "=1+1", "a,b;c", "\ud800", "_", ".", "x.",
+    "x\u2029y", "a\xa0b", "\x85x", "\x1b[31mred", "\x9b2J", "\x07", "\x1ax", "\x00", "\u202eabc", "\u200f", "\ufeffx",
+    "👩\u200d👧", "e\u0301", "你好，", "-->", "00:00:00,000-->00:00:01,000", "1", ";;", "#", "NOTE", "WEBVTT",
+    "Dialogue:", "[Events]", "item", "$x_1$", "=1+1", "a,b;c", "\ud800", "_", ".", "x.",
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """A picture of an alignment is legible for five seconds and for sixty, and has a bounded size for long audio."""
 
+import os
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
+from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.size_picture import SizePoint, plot_sizes
 
 
 def join_clips(clips, duration_s):
@@ -84,3 +88,65 @@ def test_the_shortest_clip_and_a_word_without_length_are_drawn(drawn):
     figure, _ = drawn(samples, [WordTime(text="one", start_time_ms=80, end_time_ms=80)], title="$5 and $6")
     assert figure.axes[0].get_xlim() == (0, 0.1)
     assert figure.axes[0].get_title() == "$5 and $6"
+
+
+# Escape sequences, mathematics for matplotlib, letters that no font here has, that have no width, or that are none.
+ODD_TEXTS = [
+    "\x1b[31mred\x00", "$x_1", "$$", "a\tb\nc", "\u202egnp.exe", "\u200b", "", "👩\u200d👧", "\U000e0041", "\ud800",
+    "ꙮ", "हि", "ไทย", "שלום", "مرحبا",
+]  # fmt: skip
+
+
+def no_warning_and_no_output(capfd):
+    captured = capfd.readouterr()
+    return captured.out + captured.err == ""
+
+
+def test_odd_names_and_words_are_drawn_without_a_warning(tmp_path, capfd):
+    words = [WordTime(text=text, start_time_ms=200 * n, end_time_ms=200 * n + 200) for n, text in enumerate(ODD_TEXTS)]
+    title = " ".join(ODD_TEXTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spectrogram = spectrogram_of(np.zeros(40_000, np.float32))
+        plot_alignment(spectrogram, {"$words": words, "\x1b[2J": words}, title, tmp_path / "words.png")
+        points = [SizePoint(text, 1000 * n, 99.0, passed=True) for n, text in enumerate(ODD_TEXTS, 1)]
+        plot_sizes(points, title, tmp_path / "sizes.png")
+    assert no_warning_and_no_output(capfd)
+    assert plt.get_fignums() == []
+
+
+def test_a_pictures_control_characters_are_seen(drawn):
+    figure, _ = drawn(np.zeros(16_000, np.float32), [WordTime(text="\x1b[1m", start_time_ms=0, end_time_ms=900)])
+    assert [text.get_text() for text in figure.axes[0].texts] == [r"\x1b[1m"]
+
+
+def test_a_picture_is_written_by_the_writer_that_is_passed(tmp_path):
+    written = {}
+    plot_sizes([SizePoint("a", 1, 1.0, passed=True)], "title", tmp_path / "a.png", write=written.__setitem__)
+    spectrogram = spectrogram_of(np.zeros(1600, np.float32))
+    plot_alignment(spectrogram, {"words": []}, "title", tmp_path / "b.png", write=written.__setitem__)
+    assert [path.name for path in written] == ["a.png", "b.png"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_of_this_project_is_told_from_all_else(tmp_path):
+    own = tmp_path / "own.png"
+    plot_alignment(spectrogram_of(np.zeros(1600, np.float32)), {"words": []}, "title", own)
+    assert is_own_picture(own)
+
+    (tmp_path / "link.png").symlink_to(own)
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "cut.png").write_bytes(own.read_bytes()[:20])
+    (tmp_path / "text.png").write_bytes(own.read_bytes()[8:])
+    figure = plt.figure()
+    figure.savefig(tmp_path / "foreign.png")
+    plt.close(figure)
+    named_later = (tmp_path / "foreign.png").read_bytes().replace(b"IEND", b"tEXtSoftware\0qwen3-forcedaligner-coreml")
+    (tmp_path / "later.png").write_bytes(named_later)
+    others = [path for path in tmp_path.iterdir() if path != own]
+    assert len(others) == 9
+    odd = [tmp_path / "gone.png", tmp_path / ("n" * 300), Path("a\0b"), tmp_path / "empty.png" / "below"]
+    assert not any(map(is_own_picture, [*others, *odd]))

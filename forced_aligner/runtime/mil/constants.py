@@ -32,7 +32,8 @@ class Constants:
     def __init__(self, weights: WeightFile, device: torch.device) -> None:
         self._weights = weights
         self.device = device
-        self._copied: dict[int, torch.Tensor] = {}  # by offset in the weight file
+        # By all that tells two constants apart: types or shapes may share the bytes at one offset.
+        self._copied: dict[tuple[int, int, tuple[int, ...]], torch.Tensor] = {}
 
     def value(self, value: MIL_pb2.Value, name: str) -> Any:
         """The constant as a Python scalar or string where its rank is 0, else as a tensor; errors show its `name`."""
@@ -59,10 +60,10 @@ class Constants:
     def _weight(self, value: MIL_pb2.Value, name: str) -> torch.Tensor:
         if self.device.type == "cpu":
             return _tensor(self._weights.read(value, name))
-        offset = value.blobFileValue.offset
-        if offset not in self._copied:
-            self._copied[offset] = _tensor(self._weights.read(value, name)).to(self.device)
-        return self._copied[offset]
+        key = (value.blobFileValue.offset, *tensor_type(value.type))
+        if key not in self._copied:
+            self._copied[key] = _tensor(self._weights.read(value, name)).to(self.device)
+        return self._copied[key]
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -20,6 +20,7 @@ from forced_aligner.package.contract import MAIN, WEIGHTS_FILE
 from forced_aligner.package.spec import read_spec
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
+from forced_aligner.runtime.mil.damage import MAX_INTEGER, STRUCTURAL, damaged, known_sizes, named, require_size
 from forced_aligner.runtime.mil.plan import Step, Variable, make_plan
 
 # (name of the function, step, its arguments, its results) -> None
@@ -36,19 +37,29 @@ class Function:
     def __init__(
         self, name: str, spec: MIL_pb2.Function, constants: Constants, observer: Observer | None = None
     ) -> None:
+        """Plan the function.
+
+        Raises:
+            UserError: see `plan.make_plan`.
+        """
         self.name = name
         self._observer = observer
         self._device = constants.device
         self.inputs = {value.name: _declared(value.type) for value in spec.inputs}
+        for value in spec.inputs:
+            require_size(known_sizes(value.type), value.name)
+        if spec.opset not in spec.block_specializations:  # a look-up would make an empty one
+            raise KeyError(f"there is no block for its opset {spec.opset}")
         block = spec.block_specializations[spec.opset]
         self.outputs = list(block.outputs)
-        self.steps = make_plan(block, constants)
+        self.steps = make_plan(block, self.inputs, constants)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run on arrays by input name; returns arrays by output name.
 
         Raises:
-            UserError: an input is missing or unknown, or its shape is not the one that the package declares.
+            UserError: an input is missing or unknown, its shape is not the one that the package declares, or an op
+                cannot take the values that it gets.
         """
         self._check(inputs)
         values: dict[str, Any] = {
@@ -57,19 +68,29 @@ class Function:
         }
         with torch.inference_mode(), self._device if self._device.type != "cpu" else nullcontext():
             for step in self.steps:
-                arguments = {key: _bind(argument, values) for key, argument in step.arguments.items()}
-                if self._observer and arguments.get("dtype") == "fp16":
-                    arguments["dtype"] = "fp32"
-                results = step.op(**arguments)
-                if not isinstance(results, list | tuple):
-                    results = [results]
-                for (name, dtype), result in zip(step.outputs, results, strict=True):
-                    values[name] = result.to(self._stored_type(dtype)) if isinstance(result, torch.Tensor) else result
+                try:
+                    arguments = self._run(step, values)
+                except STRUCTURAL as error:
+                    raise damaged(f"function {self.name}: op {step.kind} ({step.name})", error) from error
                 if self._observer:
                     self._observer(self.name, step, arguments, [values[name] for name, _ in step.outputs])
                 for name in step.frees:
                     values.pop(name, None)
-        return {name: values[name].cpu().numpy() for name in self.outputs}
+        return {name: torch.as_tensor(values[name]).cpu().numpy() for name in self.outputs}
+
+    def _run(self, step: Step, values: dict[str, Any]) -> dict[str, Any]:
+        """Run one op, and add its results to `values`. Returns the arguments that it got."""
+        arguments = {key: _bind(argument, values) for key, argument in step.arguments.items()}
+        if self._observer and arguments.get("dtype") == "fp16":
+            arguments["dtype"] = "fp32"
+        results = step.op(**arguments)
+        if not isinstance(results, list | tuple):
+            results = [results]
+        for (name, dtype), result in zip(step.outputs, results, strict=True):
+            if isinstance(result, int) and abs(result) >= MAX_INTEGER:  # Python's own have no limit
+                raise OverflowError(f"{name} is beyond 64 bits")
+            values[name] = result.to(self._stored_type(dtype)) if isinstance(result, torch.Tensor) else result
+        return arguments
 
     def _stored_type(self, dtype: torch.dtype) -> torch.dtype:
         """The type in which a result of the declared type is kept."""
@@ -114,13 +135,15 @@ class Program:
         """The function `name`, ready to run.
 
         Raises:
-            UserError: there is no such function, one of its ops is not in the table, or weights are missing.
+            UserError: there is no such function, one of its ops is malformed or not in the table, or weights are
+                missing.
         """
         if name not in self._functions:
             if name not in self.spec.mlProgram.functions:
                 raise UserError(f"{self.package.name} has no function {name}; it has {', '.join(self.function_names)}")
             spec = self.spec.mlProgram.functions[name]
-            self._functions[name] = Function(name, spec, self._constants, self._observer)
+            with named(f"{self.package.name}: function {name}"):
+                self._functions[name] = Function(name, spec, self._constants, self._observer)
         return self._functions[name]
 
 

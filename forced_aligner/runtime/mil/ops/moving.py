@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.runtime.mil.damage import require_size
 from forced_aligner.runtime.mil.registry import Ints, Number, as_tensor, op
 
 
@@ -109,11 +111,15 @@ def gather(x: Tensor, indices: Number, axis: int = 0, batch_dims: int = 0, valid
 
 @op(takes_fp16=True)
 def range_1d(start: float, end: float, step: float) -> Tensor:
+    if step == 0 or not math.isfinite((end - start) / step):
+        raise UserError(f"the MIL runtime has no range_1d from {start} to {end} in steps of {step}")
+    require_size([math.ceil(max(0, (end - start) / step))], "of range_1d")
     return torch.arange(start, end, step)
 
 
 @op(takes_fp16=True, ints=("reps",))
 def tile(x: Tensor, reps: Ints) -> Tensor:
+    require_size([x.numel(), *reps], "of tile")
     return x.repeat(reps)
 
 
