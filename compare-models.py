@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner.base.console import log, run_app, show
+from forced_aligner.base.console import run_app, show
 from forced_aligner.base.paths import DEFAULT_REFERENCE
 from forced_aligner.runtime.names import DeviceName
 
@@ -53,7 +53,7 @@ def make_reference(
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
-    from forced_aligner.data.choice import choice_note, choose
+    from forced_aligner.data.choice import choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.data.records import Clip
     from forced_aligner.jobs.each import list_failures
@@ -76,7 +76,6 @@ def make_reference(
         )
     inputs = [checkpoint.folder, *([Path(dataset)] if dataset and Path(dataset).is_dir() else [])]
     chosen = choose(clips, num_files)
-    log(choice_note(chosen, clips))
     reference = make_reference(checkpoint, chosen, output, device, inputs=inputs, restart=restart)
     show(f"{reference.model_id}: {reference.num_samples} files, in {output}")
     announce_fallback(checkpoint)

@@ -106,7 +106,7 @@ def compare(
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
     from forced_aligner.base.records import read_json
-    from forced_aligner.data.choice import choice_note, choose
+    from forced_aligner.data.choice import choose
     from forced_aligner.jobs.compare import compare_and_write
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.open_model import open_aligner
@@ -119,9 +119,7 @@ def compare(
     if report is not None and len(folders) > 1:
         raise UserError("--report takes one model folder; without it each folder gets its own parity.json")
     known = read_json(Reference, reference, "make it with compare-models.py")
-    chosen = choose(known.samples, num_files)
-    log(choice_note(chosen, known.samples))
-    known = known.cut_to(chosen)
+    known = known.cut_to(choose(known.samples, num_files))
     gate = Gate(max_aas, min_within_20ms)
     rows, failed = [], []
     for folder in folders:
@@ -161,7 +159,7 @@ def sweep(
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.defaults import DEFAULT_LENGTHS
-    from forced_aligner.data.choice import choice_note, choose
+    from forced_aligner.data.choice import choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
@@ -174,7 +172,6 @@ def sweep(
     is_demo = checkpoint.model_id == DEMO_MODEL_ID
     clips = load_clips(dataset, None, is_demo_model=is_demo, language=None)
     chosen = choose(clips, num_files)
-    log(choice_note(chosen, clips))
     result = run_sweep(checkpoint, chosen, output_dir, options)
     print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)

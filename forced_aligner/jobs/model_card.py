@@ -71,9 +71,8 @@ def model_card(
 def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple[str, str]]:
     """What was measured, under which thresholds, on what, and against which reference."""
     environment, reference, gate = parity.environment, parity.reference, parity.gate
-    units, device = environment.compute_units, environment.device or ""
     duration_s = sum(sample.duration_s for sample in parity.samples)
-    made_with = reference.environment
+    made_with = f"torch {reference.environment.torch}, {reference.environment.dtype}, {reference.environment.device}"
     rows = [
         ("files", f"{parity.files}, {duration_s:.1f} s"),
         ("boundaries (two a word)", f"{parity.boundaries}"),
@@ -92,10 +91,7 @@ def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple
             "compute units" if environment.compute_units else "device",
             f"{environment.compute_units or environment.device}",
         ),
-        (
-            "reference",
-            f"SHA-256 {reference.sha256[:12]}, torch {made_with.torch}, {made_with.dtype}, {made_with.device}",
-        ),
+        ("reference", f"SHA-256 {reference.sha256[:12]}, {made_with}"),
     ]
     if true_error := parity.truth_aas_ms:
         value = f"{true_error.packages:.2f} ms (PyTorch: {true_error.pytorch:.2f} ms)"

@@ -214,7 +214,7 @@ def test_a_layout_is_made_anew_but_nothing_else_is_touched(source, tmp_path, rep
     _, text = lay_out_hub(source, tmp_path)
     assert "mean error (AAS)" in text
     (folder / ".git").mkdir()
-    with pytest.raises(UserError, match=r"also holds \.git, which --package did not make"):
+    with pytest.raises(UserError, match=r"also holds \.git, which is not of the conversion: choose another"):
         lay_out_hub(source, tmp_path)
     assert (folder / ".git").is_dir()
 
