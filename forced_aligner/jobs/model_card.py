@@ -91,7 +91,14 @@ def _package_row(component: Component, record: ComponentRecord, metadata: Bundle
         return ", ".join(_tensor(tensor, sizes) for tensor in tensors)
 
     size = f"{record.size_bytes / 1e6:.2f} MB"
-    return [code(record.package), cell(component.inputs), cell(component.outputs), record.precision, record.compression, size]
+    return [
+        code(record.package),
+        cell(component.inputs),
+        cell(component.outputs),
+        record.precision,
+        record.compression,
+        size,
+    ]
 
 
 def _tensor(spec: TensorSpec, sizes: Sizes) -> str:
