@@ -103,12 +103,12 @@ def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple
         ("within 160 ms", f"{percent_text(parity.within_160ms_percent)} %"),
         ("thresholds", f"AAS {gate.max_aas_ms:g} ms, {gate.min_within_20ms_percent:g} % within 20 ms"),
         ("files that could not be measured", f"{len(parity.failed)}"),
-        ("measured on", as_markdown(f"{environment.system}, {environment.chip}")),
+        ("measured on", text(f"{environment.system}, {environment.chip}")),
         (
             "compute units" if environment.compute_units else "device",
-            f"{environment.compute_units or environment.device}",
+            text(environment.compute_units or environment.device or ""),
         ),
-        ("reference", f"SHA-256 {reference.sha256[:12]}, {made_with}"),
+        ("reference", text(f"SHA-256 {reference.sha256[:12]}, {made_with}")),
     ]
     if true_error := parity.truth_aas_ms:
         value = f"{true_error.packages:.2f} ms (PyTorch: {true_error.pytorch:.2f} ms)"

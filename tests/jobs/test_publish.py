@@ -20,6 +20,7 @@ from forced_aligner.base.records import read_json, write_json
 from forced_aligner.checkpoint.find import find_checkpoint
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.model_card import license_notice, model_card
+from forced_aligner.jobs.model_card import text as markdown
 from forced_aligner.jobs.publish import CARD_FILE, check_hub_folder, lay_out
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.provenance import PROJECT, find_provenance
@@ -110,7 +111,7 @@ def test_every_measured_figure_is_the_reports(source, tmp_path, report):
         "thresholds": "AAS 5 ms, 95 % within 20 ms",
         "files that could not be measured": "0",
         "device": "cpu",
-        "measured on": f"{report.environment.system}, {report.environment.chip}",
+        "measured on": markdown(f"{report.environment.system}, {report.environment.chip}"),
         "mean error against the true times": (
             f"{report.truth_aas_ms.packages:.2f} ms (PyTorch: {report.truth_aas_ms.pytorch:.2f} ms)"
         ),
