@@ -8,14 +8,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-MANIFEST_FILE = "Manifest.json"
+from forced_aligner.package.contract import MANIFEST
+
 _READ_AND_WRITE = 0o666
 _AND_ENTER = 0o777
 
 
 def make_reproducible(package: Path) -> None:
     """Give the items of a package identifiers that follow from their paths, in place of coremltools' random ones."""
-    path = package / MANIFEST_FILE
+    path = package / MANIFEST
     manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     items = manifest["itemInfoEntries"]
     names = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])) for name, item in items.items()}
