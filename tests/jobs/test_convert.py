@@ -22,6 +22,7 @@ from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import SPEC_FILE
 from forced_aligner.package.folder import write_folder
 from forced_aligner.package.provenance import PROJECT, tool_versions, version_string
 from forced_aligner.runtime.mil.program import Program
@@ -185,8 +186,11 @@ def test_two_conversions_are_the_same_byte_by_byte(demo_checkpoint, tmp_path):
     assert one == contents(tmp_path / "other")
     assert sum(path.name == "Manifest.json" for path in one) == len(QUICK)
     for key in QUICK:  # coremltools finds the spec by the manifest
-        spec = ct.utils.load_spec(str(tmp_path / "one" / COMPONENTS[key].package))
+        package = tmp_path / "one" / COMPONENTS[key].package
+        spec = ct.utils.load_spec(str(package))
         assert spec.WhichOneof("Type") == "mlProgram"
+        # Its maps are in order: left alone, each process has another.
+        assert (package / SPEC_FILE).read_bytes() == spec.SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
