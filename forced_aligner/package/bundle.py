@@ -78,7 +78,11 @@ def require_own_files(folder: Path, also: Collection[str] = (), *, remedy: str) 
     files |= {Path(record.package) / file for record in metadata.components.values() for file in PACKAGE_FILES}
     expected = {parent for file in files for parent in (file, *file.parents)}
     found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.name != ".DS_Store"]
-    foreign = [str(path) for path in found if path not in expected and path.parts[0] not in also]
+    foreign = [
+        str(path)  # without what lies in a folder that is foreign itself
+        for path in found
+        if path not in expected and path.parent in expected and path.parts[0] not in also
+    ]
     if foreign:
         more = f" and {len(foreign) - SHOWN_FILES} more" if len(foreign) > SHOWN_FILES else ""
         named = ", ".join(foreign[:SHOWN_FILES]) + more
