@@ -74,9 +74,8 @@ def make_reference(
         clips = load_clips(
             dataset or "auto", dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
         )
-    inputs = [checkpoint.folder, *([Path(dataset)] if dataset and Path(dataset).is_dir() else [])]
     chosen = choose(clips, num_files)
-    reference = make_reference(checkpoint, chosen, output, device, inputs=inputs, restart=restart)
+    reference = make_reference(checkpoint, chosen, output, device, inputs=[checkpoint.folder], restart=restart)
     show(f"{reference.model_id}: {reference.num_samples} files, in {output}")
     announce_fallback(checkpoint)
     list_failures(reference.failed, len(chosen))

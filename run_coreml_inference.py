@@ -53,12 +53,8 @@ def infer(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
-    from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
-    from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
-    from forced_aligner.jobs.open_model import open_aligner
     from forced_aligner.output.cues import CueOptions
     from forced_aligner.output.formats import FORMATS, parse_formats
 
@@ -68,11 +64,17 @@ def infer(
         raise UserError("--skip-existing leaves files as they are and --overwrite replaces them: give one of them")
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
+
+    # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.align.clock import stage_line
+    from forced_aligner.jobs.each import list_failures
+    from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
+    from forced_aligner.jobs.open_model import open_aligner
+
     aligner = open_aligner(model_dir, backend, device)
     if output_dir is not None:
         output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s)
-        inputs = [path for path in (model_dir, files, text_file) if path is not None]
-        list_failures(align_all(aligner, clips, output, inputs), len(clips))
+        list_failures(align_all(aligner, clips, output, [model_dir]), len(clips))
         return
     file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s)
     write_result(FORMATS[names[0]].write(file, cues))
