@@ -254,8 +254,8 @@ def test_what_lies_in_a_converted_folder_is_not_lost(demo_checkpoint, converted)
         assert path.read_text() == "years of work"
         path.unlink()
     (converted / "drafts").rmdir()
-    (converted / ".DS_Store").touch()
-    (converted / "parity.json.journal").touch()
+    for name in (".DS_Store", "parity.json.journal", ".0123456789ab.lock", ".0123456789abcdef.partial"):
+        (converted / name).touch()  # of a file manager, and of a comparison that was killed
     convert_demo(demo_checkpoint, converted, force=True)
 
 
@@ -285,6 +285,16 @@ def test_a_conversion_is_not_done_already_after_what_it_depends_on_has_changed(
 def test_a_damaged_folder_is_not_taken_for_done(demo_checkpoint, converted):
     damage(converted, "truncated")
     with pytest.raises(UserError, match=r"is damaged: .* convert the model with convert-coreml.py, with --force"):
+        convert_demo(demo_checkpoint, converted)
+    convert_demo(demo_checkpoint, converted, force=True)
+    Bundle.open(converted)
+
+
+def test_a_folder_of_an_older_version_can_be_replaced(demo_checkpoint, converted):
+    metadata = json.loads((converted / METADATA_FILE).read_text())
+    metadata = {key: metadata[key] for key in ("components", "processor_files")} | {"schema_version": 1}
+    (converted / METADATA_FILE).write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match=r"is of version 1, .* with --force"):
         convert_demo(demo_checkpoint, converted)
     convert_demo(demo_checkpoint, converted, force=True)
     Bundle.open(converted)
@@ -396,5 +406,5 @@ def test_metadata_that_names_a_file_elsewhere_is_refused(demo_bundle, tmp_path, 
     record = metadata.components["lm_head"].model_copy(update={"package": name})
     for changed in ({"components": {"lm_head": record}}, {"processor_files": {name: "0"}}):
         write_json(metadata.model_copy(update=changed), tmp_path / METADATA_FILE)
-        with pytest.raises(UserError, match=r"is not a valid metadata\.json: .*should match pattern"):
+        with pytest.raises(UserError, match=r"metadata\.json is not as it must be: .*should match pattern"):
             Bundle.open(tmp_path)
