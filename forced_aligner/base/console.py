@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from forced_aligner.base.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_CLOSED_PIPE, UserError
@@ -149,7 +150,7 @@ def run_app(app: typer.Typer) -> None:
 def _is_null(stream: TextIO) -> bool:
     """Whether a stream goes to the null device."""
     try:
-        return os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+        return os.fstat(stream.fileno()).st_rdev == Path(os.devnull).stat().st_rdev
     except (OSError, ValueError):  # a stream of a test has no number
         return False
 

@@ -118,8 +118,10 @@ def write_whole(path: Path, content: str | bytes, may_replace: MayReplace = alwa
     partial = path.with_name(f".{secrets.token_hex(8)}.{PARTIAL}")  # short, where `path` has the longest name allowed
     with unfinished(partial):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("xb") as file:
+            with uninterrupted():  # a signal may not come between the look for unfinished files and this one
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = partial.open("xb")
+            with file:
                 file.write(content.encode() if isinstance(content, str) else content)
             with uninterrupted():
                 _move(partial, path, may_replace)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import cannot_write, lock_name
+from forced_aligner.base.files import cannot_write, lock_name, require_writable
 from forced_aligner.base.stopping import unfinished
 
 
@@ -23,8 +23,8 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
     import filelock
 
     file = path.with_name(lock_name(path))
+    require_writable(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(file, timeout=0)
         lock.acquire()
     except filelock.Timeout:

@@ -57,7 +57,8 @@ def write_folder(folder: Path, check: Check = refuse_existing) -> Iterator[Path]
         try:
             with unfinished(new):
                 shutil.rmtree(new, ignore_errors=True)
-                new.mkdir(parents=True)
+                with uninterrupted():
+                    new.mkdir(parents=True)
                 yield new
                 check_place(folder, check)  # what was put there meanwhile
                 _exchange(new, folder)

@@ -209,7 +209,7 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         (
             "compare-models.py",
             [*DEMO, "--dataset", "demo", "--output", CLIP / "a.json"],
-            "a.json (File exists): choose",
+            "a.json (Not a directory): choose",
         ),
         (INFER, ["infer", "--audio-file", "absent.wav", "--text", "a"], "no audio file at absent"),
         (INFER, ["infer", "--audio-file", ".", "--text", "a"], ". is a folder; expected an audio"),
