@@ -50,11 +50,10 @@ def make_reference(
     ] = False,
 ) -> None:
     """Align clips with the PyTorch model, in float32, and write the word times as JSON."""
-    from forced_aligner.data.choice import choose
-
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
+    from forced_aligner.data.choice import choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.data.records import Clip
     from forced_aligner.jobs.each import list_failures

@@ -102,12 +102,11 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
-    from forced_aligner.data.choice import choose
-
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
     from forced_aligner.base.records import read_json
+    from forced_aligner.data.choice import choose
     from forced_aligner.jobs.compare import compare_and_write
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.open_model import open_aligner
@@ -157,11 +156,10 @@ def sweep(
     backend: BackendOption = "auto",
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
-    from forced_aligner.data.choice import choose
-
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.defaults import DEFAULT_LENGTHS
+    from forced_aligner.data.choice import choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
@@ -172,11 +170,12 @@ def sweep(
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     is_demo = checkpoint.model_id == DEMO_MODEL_ID
-    clips = choose(load_clips(dataset, None, is_demo_model=is_demo, language=None), num_files)
-    result = run_sweep(checkpoint, clips, output_dir, options)
+    clips = load_clips(dataset, None, is_demo_model=is_demo, language=None)
+    chosen = choose(clips, num_files)
+    result = run_sweep(checkpoint, chosen, output_dir, options)
     print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)
-    list_failures(result.failed, len(clips))
+    list_failures(result.failed, len(chosen))
 
 
 @app.command()

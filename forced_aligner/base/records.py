@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import MayReplace, always, is_there, write_whole
-from forced_aligner.base.reading import MAX_JSON_BYTES, read_bytes, read_json_value
+from forced_aligner.base.reading import read_json_value
 
 
 class Record(BaseModel):
@@ -30,9 +30,9 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
     """
     if not is_there(path):
         raise UserError(f"no {path.name} at {path}: {remedy}")
-    content = read_bytes(path, MAX_JSON_BYTES, f"a {path.name}: {remedy}")
+    content = read_json_value(path, what=f"a {path.name}: {remedy}")
     try:
-        return record.model_validate_json(content)
+        return record.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema_version",):

@@ -74,6 +74,13 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
         )
 
 
+def save_processor(processor: Qwen3ASRProcessor, folder: Path) -> None:
+    """Save the files of `processor` to `folder`: the same ones from wherever and however it was loaded."""
+    for name in ("is_local", "local_files_only"):
+        processor.tokenizer.init_kwargs.pop(name, None)
+    processor.save_pretrained(folder)
+
+
 def _legacy_settings(folder: Path) -> Mapping[str, Any]:
     config = raw_config(folder)
     return config if isinstance(config, dict) else {}

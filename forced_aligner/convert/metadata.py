@@ -12,6 +12,7 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.text import visible
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.layouts import load_config
+from forced_aligner.checkpoint.processor import save_processor
 from forced_aligner.convert.options import Options
 from forced_aligner.package.bundle import processor_digests
 from forced_aligner.package.metadata import BundleMetadata, Dimensions, TokenIds
@@ -105,5 +106,5 @@ def read_token_ids(processor: Qwen3ASRProcessor, config: Qwen3ASRConfig) -> Toke
 def _saved_digests(processor: Qwen3ASRProcessor) -> dict[str, str]:
     """SHA-256 (hex) of each file that the processor saves."""
     with tempfile.TemporaryDirectory() as folder:
-        processor.save_pretrained(folder)
+        save_processor(processor, Path(folder))
         return processor_digests(Path(folder))

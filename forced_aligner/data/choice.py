@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Protocol, TypeVar
 
+from forced_aligner.base.console import log
+
 SEED = 0
 
 
@@ -21,7 +23,7 @@ SpokenT = TypeVar("SpokenT", bound=Spoken)
 
 
 def choose(clips: Sequence[SpokenT], count: int | None) -> list[SpokenT]:
-    """At most `count` of `clips`, in their order; all where `count` is None.
+    """At most `count` of `clips`, in their order; all where `count` is None. A draw is said on stderr.
 
     The speakers, and the clips of each, are shuffled with a fixed seed. Then one clip of each speaker is taken in turn.
     Clips without a speaker are a speaker of their own.
@@ -37,16 +39,13 @@ def choose(clips: Sequence[SpokenT], count: int | None) -> list[SpokenT]:
     for queue in queues:
         draw.shuffle(queue)
     turns = (index for index in chain.from_iterable(zip_longest(*queues)) if index is not None)
-    return [clips[index] for index in sorted(index for index, _ in zip(turns, range(count), strict=False))]
+    chosen = [clips[index] for index in sorted(index for index, _ in zip(turns, range(count), strict=False))]
+    log(choice_note(chosen, clips))
+    return chosen
 
 
 def choice_note(chosen: Sequence[Spoken], clips: Sequence[Spoken]) -> str:
-    """One line on how `chosen` was taken from `clips`.
-
-    It is such as `3 of 2620 recordings, a seeded draw over 3 of 40 speakers`, or `all 2620 recordings`.
-    """
-    if len(chosen) == len(clips):
-        return f"all {len(clips)} recordings"
+    """One line on how `chosen` was drawn, such as `3 of 2620 recordings, a seeded draw over 3 of 40 speakers`."""
     speakers, taken = ({clip.speaker for clip in some if clip.speaker is not None} for some in (clips, chosen))
     over = f" over {len(taken)} of {len(speakers)} speakers" if speakers else ""
     return f"{len(chosen)} of {len(clips)} recordings, a seeded draw{over}"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio import load_audio
+from forced_aligner.align.audio import load_clip
 from forced_aligner.align.chain import Aligner
 from forced_aligner.align.mel import MIN_SAMPLES
 from forced_aligner.align.prompt import split_words
@@ -47,7 +45,7 @@ def measure_magnitudes(bundle: Bundle, clips: list[Clip]) -> dict[str, Calibrati
 
 def _cut(aligner: Aligner, clip: Clip) -> tuple[NDArray[np.float32], list[str]]:
     """(samples,) and words of a clip, both from its start and in proportion, so that they fit."""
-    samples = load_audio(Path(clip.audio))
+    samples = load_clip(clip)
     words = split_words(aligner.processor, clip.transcript, clip.language)
     while not aligner.fits(samples.size, words):
         if samples.size < MIN_SAMPLES and len(words) == 1:

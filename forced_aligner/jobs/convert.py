@@ -16,7 +16,7 @@ from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.lazy_weights import LazyModel
-from forced_aligner.checkpoint.processor import load_processor
+from forced_aligner.checkpoint.processor import load_processor, save_processor
 from forced_aligner.convert.calibration import announce
 from forced_aligner.convert.component import convert_component, existing_objects_frozen
 from forced_aligner.convert.lint import lint_package
@@ -47,7 +47,7 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
         return done
     check = _require_replaceable if options.force else refuse_existing
     with write_folder(output_dir, check) as folder, existing_objects_frozen():
-        processor.save_pretrained(folder)
+        save_processor(processor, folder)
         conversion = _Conversion(LazyModel(checkpoint), options, folder)
         metadata = expected.model_copy(update={"components": conversion.convert_all(expected)})
         if options.calibrate:

@@ -115,7 +115,7 @@ def _timed_words(text: str, alignment: Alignment, min_confidence: float) -> list
 
 def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
     found = [*alignment.warnings]
-    if float(np.abs(samples).max()) < SILENCE_PEAK:
+    if max(samples.max(), -samples.min()) < SILENCE_PEAK:  # without a copy: a recording may have hours
         found.append("the audio is silent; the times mean nothing")
     elif float(np.mean(alignment.confidences)) < WEAK_CLIP_CONFIDENCE:
         found.append(f"mean confidence {np.mean(alignment.confidences):.2f}: does the transcript belong to the audio?")

@@ -8,6 +8,7 @@ from forced_aligner.package.contract import MAIN
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 from forced_aligner.package.provenance import APACHE, PROJECT, Provenance, version_string
 from forced_aligner.score.records import ParityReport
+from forced_aligner.score.tables import percent_text
 from individual_components import COMPONENTS, Component, Sizes, TensorSpec
 
 CARD_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
@@ -62,9 +63,40 @@ def model_card(
         compiled=is_compiled,
         parity=parity,
         why_unmeasured=why_unmeasured,
-        duration_s=sum(sample.duration_s for sample in parity.samples) if parity else 0.0,
+        measured=_measured_rows(parity, metadata) if parity else [],
     )
     return f"{card}\n"
+
+
+def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple[str, str]]:
+    """What was measured, under which thresholds, on what, and against which reference."""
+    environment, reference, gate = parity.environment, parity.reference, parity.gate
+    duration_s = sum(sample.duration_s for sample in parity.samples)
+    made_with = f"torch {reference.environment.torch}, {reference.environment.dtype}, {reference.environment.device}"
+    rows = [
+        ("files", f"{parity.files}, {duration_s:.1f} s"),
+        ("boundaries (two a word)", f"{parity.boundaries}"),
+        ("moved to another bin", f"{parity.moved}"),
+        ("beyond 80 ms, beyond 160 ms", f"{parity.beyond_80ms}, {parity.beyond_160ms}"),
+        (f"in the same {metadata.timestamp_segment_ms:g} ms bin", f"{percent_text(parity.bin_exact_percent)} %"),
+        ("mean error (AAS)", f"{parity.aas_ms:.2f} ms"),
+        ("largest error", f"{parity.max_error_ms:.0f} ms"),
+        ("within 20 ms", f"{percent_text(parity.within_20ms_percent)} %"),
+        ("within 80 ms", f"{percent_text(parity.within_80ms_percent)} %"),
+        ("within 160 ms", f"{percent_text(parity.within_160ms_percent)} %"),
+        ("thresholds", f"AAS {gate.max_aas_ms:g} ms, {gate.min_within_20ms_percent:g} % within 20 ms"),
+        ("files that could not be measured", f"{len(parity.failed)}"),
+        ("measured on", f"{environment.system}, {environment.chip}"),
+        (
+            "compute units" if environment.compute_units else "device",
+            f"{environment.compute_units or environment.device}",
+        ),
+        ("reference", f"SHA-256 {reference.sha256[:12]}, {made_with}"),
+    ]
+    if true_error := parity.truth_aas_ms:
+        value = f"{true_error.packages:.2f} ms (PyTorch: {true_error.pytorch:.2f} ms)"
+        rows.append(("mean error against the true times", value))
+    return rows
 
 
 def _package_row(component: Component, record: ComponentRecord, metadata: BundleMetadata) -> list[str]:

@@ -86,14 +86,15 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
 
 
 def read_parity(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | None, str]:
-    """The parity report of the packages in `source`, or None and why there is none. Its audio paths are bare names."""
+    """The parity report of the packages in `source`, or None and why there is none. It names no paths."""
     if not (source / PARITY_FILE).is_file():
         return None, "run_coreml_inference.py compare was not run on them"
     report = read_json(ParityReport, source / PARITY_FILE, "run run_coreml_inference.py compare again")
     if report.package_sha256 != metadata.package_sha256:
         return None, f"the {PARITY_FILE} beside them is of other packages"
     samples = [sample.model_copy(update={"audio": Path(sample.audio).name}) for sample in report.samples]
-    return report.model_copy(update={"samples": samples}), ""
+    failed = [clip.model_copy(update={"audio": Path(clip.audio).name, "reason": "left out"}) for clip in report.failed]
+    return report.model_copy(update={"samples": samples, "failed": failed}), ""
 
 
 def _compiled_name(package: str) -> str:

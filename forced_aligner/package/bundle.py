@@ -74,12 +74,11 @@ def require_own_files(folder: Path, also: Collection[str] = (), *, remedy: str) 
     if not (folder / METADATA_FILE).is_file():
         raise UserError(f"{folder} is not a converted model: {remedy}")
     metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
-    expected = {Path(name) for name in (METADATA_FILE, *metadata.processor_files, *also)}
-    expected |= {Path(record.package) / file for record in metadata.components.values() for file in PACKAGE_FILES}
-    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
-    foreign = [
-        str(path) for path in found if path.name != ".DS_Store" and expected.isdisjoint({path, Path(path.parts[0])})
-    ]
+    files = {Path(name) for name in (METADATA_FILE, *metadata.processor_files)}
+    files |= {Path(record.package) / file for record in metadata.components.values() for file in PACKAGE_FILES}
+    expected = {parent for file in files for parent in (file, *file.parents)}
+    found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.name != ".DS_Store"]
+    foreign = [str(path) for path in found if path not in expected and path.parts[0] not in also]
     if foreign:
         more = f" and {len(foreign) - SHOWN_FILES} more" if len(foreign) > SHOWN_FILES else ""
         named = ", ".join(foreign[:SHOWN_FILES]) + more

@@ -378,7 +378,7 @@ def test_regression_times_are_not_called_start_ms(reference_copy):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "Invalid JSON"), ("{", "Invalid JSON"), ("{}", "Field required"), ("\xff", "Invalid JSON")],
+    [("", "is not JSON"), ("{", "Invalid JSON"), ("{}", "Field required"), ("\xff", "Invalid JSON")],
 )
 def test_a_malformed_reference_is_one_clear_sentence(tmp_path, content, message):
     path = tmp_path / "pytorch_reference.json"

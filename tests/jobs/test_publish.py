@@ -96,16 +96,23 @@ def test_every_measured_figure_is_the_reports(source, tmp_path, report):
     expected = {
         "files": f"{report.files}, {seconds:.1f} s",
         "boundaries (two a word)": f"{report.boundaries}",
-        "in the same 80 ms bin": f"{report.bin_exact_percent} %",
-        "mean error (AAS)": f"{report.aas_ms} ms",
-        "largest error": f"{report.max_error_ms} ms",
-        "within 20 ms": f"{report.within_20ms_percent} %",
-        "within 80 ms": f"{report.within_80ms_percent} %",
-        "within 160 ms": f"{report.within_160ms_percent} %",
+        "moved to another bin": "0",
+        "beyond 80 ms, beyond 160 ms": "0, 0",
+        "in the same 80 ms bin": "100.00 %",
+        "mean error (AAS)": "0.00 ms",
+        "largest error": "0 ms",
+        "within 20 ms": "100.00 %",
+        "within 80 ms": "100.00 %",
+        "within 160 ms": "100.00 %",
+        "thresholds": "AAS 5 ms, 95 % within 20 ms",
+        "files that could not be measured": "0",
+        "device": "cpu",
+        "measured on": f"{report.environment.system}, {report.environment.chip}",
         "mean error against the true times": (
-            f"{report.truth_aas_ms.packages} ms (PyTorch: {report.truth_aas_ms.pytorch} ms)"
+            f"{report.truth_aas_ms.packages:.2f} ms (PyTorch: {report.truth_aas_ms.pytorch:.2f} ms)"
         ),
     }
+    assert report.reference.sha256[:12] in rows["reference"]
     assert {name: rows[name] for name in expected} == expected
     assert "not on an Apple" in text
     published = read_json(ParityReport, folder / PARITY_FILE, "")
@@ -207,7 +214,7 @@ def test_a_layout_is_made_anew_but_nothing_else_is_touched(source, tmp_path, rep
     _, text = lay_out_hub(source, tmp_path)
     assert "mean error (AAS)" in text
     (folder / ".git").mkdir()
-    with pytest.raises(UserError, match=r"also holds \.git, which --package did not make"):
+    with pytest.raises(UserError, match=r"also holds \.git, which is not of the conversion: choose another"):
         lay_out_hub(source, tmp_path)
     assert (folder / ".git").is_dir()
 

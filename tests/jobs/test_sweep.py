@@ -14,9 +14,10 @@ from forced_aligner.output.size_picture import plot_sizes
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.boundaries import score_errors
+from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
-from forced_aligner.score.records import ParityReport, Reference, Sweep
-from forced_aligner.score.report import sweep_row
+from forced_aligner.score.records import Reference, RunEnvironment, SampleScores, Sweep
+from forced_aligner.score.report import ScoredClip, make_report, sweep_row
 from individual_components import DEFAULT_COMPONENTS
 
 CLIPS = 3
@@ -97,9 +98,15 @@ def test_the_picture_shows_every_row(swept, tmp_path):
         plot_sizes([size_point(row) for row in swept[0].rows], "title", tmp_path / "file" / "sweep.png")
 
 
-def test_rows_of_other_folders_need_no_measurement(demo_bundle):
-    scores = score_errors(np.zeros(4)).model_dump()
-    report = ParityReport(
-        **scores, model_id="demo", backend="mil", precision={}, files=1, passed=True, samples=[], package_sha256={}
+def test_rows_of_other_folders_need_no_measurement(demo_bundle, demo_reference_path):
+    demo_reference = read_json(Reference, demo_reference_path, "")
+    errors_ms = np.array([0.0, 80.0, 240.0, 0.0])
+    scores = SampleScores(
+        **score_errors(errors_ms).model_dump(), audio="a", duration_s=1, packages_latency_ms=1, pytorch_latency_ms=1
     )
-    assert sweep_row("m", demo_bundle.metadata, report, {}).components == {}
+    environment = RunEnvironment(system="", chip="", backend="mil", device=None, compute_units=None, versions={})
+    clip = ScoredClip(scores, errors_ms, None)
+    report = make_report(demo_bundle.metadata, environment, demo_reference, [clip], Gate())
+    row = sweep_row("m", demo_bundle.metadata, report, {})
+    assert row.components == {}
+    assert (row.boundaries, row.moved, row.beyond_80ms, row.beyond_160ms, row.passed) == (4, 2, 1, 1, False)

@@ -1,5 +1,6 @@
 """What users have in their folders: answered where there is an answer, else one sentence; nothing half-written."""
 
+import csv
 import json
 import os
 import shutil
@@ -230,9 +231,11 @@ def test_a_transcript_of_hours_fits_into_a_csv_manifest(tmp_path):
 
 def test_a_csv_manifest_that_cannot_be_read_names_its_line(tmp_path, monkeypatch):
     monkeypatch.setattr("forced_aligner.data.manifest.MAX_FIELD_CHARS", 10)
+    limit = csv.field_size_limit()
     (tmp_path / "m.csv").write_text("audio,text\na.wav,one two three\n")
     with pytest.raises(UserError, match=r"m\.csv line \d is not CSV \(field larger than field limit"):
         manifest_clips(tmp_path / "m.csv", None)
+    csv.field_size_limit(limit)  # it is the same for all readers of the process
 
 
 def test_json_of_a_bad_recording_is_not_left_from_an_earlier_run(aligner, demo_clips, tmp_path):
