@@ -38,7 +38,7 @@ from benchmarks.fault_injection.material import Material, prepare
 from forced_aligner.base.console import run_app
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED, UserError
 
-MATERIAL = ROOT / "build/faults"
+BUILD = ROOT / "build/faults"  # what the faults are made of, and all results
 app = typer.Typer(add_completion=False)
 
 
@@ -119,7 +119,7 @@ def main(
     jobs: Annotated[int, typer.Option(min=1, help="So many at a time.")] = 2,
 ) -> None:
     """Run seeded faults, and print a table of what became of them. Exit code 1: one ended badly."""
-    material = prepare(MATERIAL)
+    material = prepare(BUILD / "material")
     load_libraries()
     if fault is not None:
         result = run_fault(fault, material, seed, keep=True)
@@ -133,7 +133,7 @@ def main(
             if result.outcome not in GOOD or len(results) % 50 == 0:
                 line = f"[{len(results)}/{len(names)}] {result.id} {result.outcome}: {result.what}; {result.why}"
                 print(line, file=sys.stderr, flush=True)
-    details = MATERIAL / f"results-{category or 'all'}-{seed}.jsonl"
+    details = BUILD / f"results-{category or 'all'}-{seed}.jsonl"
     details.write_text("".join(json.dumps(asdict(result)) + "\n" for result in results))
     bad = [result for result in results if result.outcome not in GOOD]
     _print_table(results)

@@ -14,7 +14,7 @@ import soundfile
 from numpy.random import Generator
 
 from benchmarks.fault_injection.answers import printed, written
-from benchmarks.fault_injection.damage import NAMES, cut, flip_bits
+from benchmarks.fault_injection.damage import NAMES, cut, flip_bits, put
 from benchmarks.fault_injection.fault import RUN, Check, Fault, Run, pick, single
 from benchmarks.fault_injection.material import SUFFIXES, Material
 
@@ -86,7 +86,7 @@ def no_file(rng: Generator, scratch: Path, material: Material) -> Fault:
         "a broken link": lambda: path.symlink_to("nothing"),
         "a socket": lambda: _bind(path),
         "nothing": lambda: None,
-        "a link to a pipe": lambda: (os.mkfifo(scratch / "pipe"), path.symlink_to("pipe")),
+        "a link to a pipe": lambda: _link_to_pipe(path),
         "a folder of a file": lambda: (scratch / "talk").touch(),
     }
     kind = list(kinds)[int(rng.integers(len(kinds)))]
@@ -95,6 +95,11 @@ def no_file(rng: Generator, scratch: Path, material: Material) -> Fault:
     arguments = ("--text", material.transcripts[CLIP], "--model-dir", str(material.model))
     file = os.path.relpath(name, scratch)
     return single(f"audio that is {kind}", RUN, "infer", "--audio-file", file, *arguments, check=printed([]))
+
+
+def _link_to_pipe(path: Path) -> None:
+    put(path.with_name("pipe"), "a pipe")
+    put(path, "pipe")
 
 
 def _bind(path: Path) -> None:
@@ -181,5 +186,5 @@ def named(rng: Generator, scratch: Path, material: Material) -> Fault:
     return single(f"audio named {name[:60]!r}", RUN, "infer", f"--audio-file={name}", *arguments, check=check)
 
 
-KINDS = (bits, truncated, header, bits, truncated, header, no_file, values, encoding, foreign, named)
-KINDS = (*KINDS, *KINDS, *KINDS, *KINDS, sparse)
+_OFTEN = (bits, truncated, header, bits, truncated, header, no_file, values, encoding, foreign, named)
+KINDS = (*_OFTEN * 4, sparse)

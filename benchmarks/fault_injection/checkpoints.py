@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from numpy.random import Generator
 
 from benchmarks.fault_injection.answers import bundle_at, reference_at
-from benchmarks.fault_injection.damage import broken_json, cut, flip_bits, mutated_json
+from benchmarks.fault_injection.damage import broken_json, cut, flip_bits, mutated_json, put
 from benchmarks.fault_injection.fault import CONVERT, REFERENCE, RUN, Fault, Finished, Run, Verdict, pick, single
 from benchmarks.fault_injection.material import Material
 
@@ -86,9 +85,9 @@ def files(rng: Generator, scratch: Path, material: Material) -> Fault:
         "empty": lambda: path.write_bytes(b""),
         "cut": lambda: path.write_bytes(cut(rng, path.read_bytes())[0]),
         "bits": lambda: path.write_bytes(flip_bits(rng, path.read_bytes(), 3, end=200)),
-        "a folder": lambda: (path.unlink(), path.mkdir()),
-        "a pipe": lambda: (path.unlink(), os.mkfifo(path)),
-        "a broken link": lambda: (path.unlink(), path.symlink_to("nothing")),
+        "a folder": lambda: put(path, "a folder"),
+        "a pipe": lambda: put(path, "a pipe"),
+        "a broken link": lambda: put(path, "a broken link"),
         "noise": lambda: path.write_bytes(rng.bytes(1000)),
     }
     kind = list(kinds)[int(rng.integers(len(kinds)))]
@@ -170,10 +169,11 @@ def index(rng: Generator, scratch: Path, material: Material) -> Fault:
         "a number": lambda: found.update({first: 7}),
         "no such shard": lambda: found.update({first: "c.safetensors"}),
         "another file": lambda: found.update({first: "config.json"}),
-        "a pipe": lambda: (os.mkfifo(folder / "p.safetensors"), found.update({first: "p.safetensors"})),
+        "a pipe": lambda: found.update({first: "p.safetensors"}),
     }
     kind = list(kinds)[int(rng.integers(len(kinds)))]
     kinds[kind]()
+    put(folder / "p.safetensors", "a pipe")
     content = json.dumps({"metadata": {"total_size": 1}, "weight_map": found})
     if rng.random() < 0.25:
         kind, broken = broken_json(rng, content)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.random import Generator
@@ -52,6 +54,17 @@ NAMES = (
 )
 NUMBERS: tuple[Any, ...] = (0, -1, 1, 2, 0.5, -0.0, 1e-300, 1e308, 10**12, 2**63, 10**400, float("nan"), float("inf"))
 OTHERS: tuple[Any, ...] = (None, True, "", "x", [], {}, [[]], "../../x", "/etc/hostname", "a\x00b", "x" * 300, "\ud800")
+
+
+def put(path: Path, kind: str) -> None:
+    """Put something that is no regular file at `path`, in the place of a file that may be there."""
+    path.unlink(missing_ok=True)
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nothing" if kind == "a broken link" else kind)
 
 
 def flip_bits(rng: Generator, content: bytes, count: int, start: int = 0, end: int | None = None) -> bytes:

@@ -36,7 +36,6 @@ def load_libraries() -> None:
     import coremltools  # noqa: F401
     import librosa
     import matplotlib.figure  # noqa: F401
-    import scipy.signal  # noqa: F401
     import torch  # noqa: F401
     from coremltools.converters.mil.frontend.milproto import load  # noqa: F401
     from transformers import (  # noqa: F401

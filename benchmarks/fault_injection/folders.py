@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from numpy.random import Generator
 
 from benchmarks.fault_injection.answers import reference_at, report_at, written
-from benchmarks.fault_injection.damage import NAMES
-from benchmarks.fault_injection.fault import CONVERT, REFERENCE, RUN, Check, Fault, Verdict, always_right, pick, single
+from benchmarks.fault_injection.damage import NAMES, put
+from benchmarks.fault_injection.fault import (
+    CONVERT,
+    REFERENCE,
+    RUN,
+    Check,
+    Fault,
+    Finished,
+    Verdict,
+    always_right,
+    pick,
+    single,
+)
 from benchmarks.fault_injection.material import CLIPS, Material
 
 FORMATS = ("json", "srt", "vtt", "ass", "textgrid", "ctm", "audacity", "tsv")
@@ -29,51 +40,34 @@ def _pairs(scratch: Path, material: Material, count: int = 2) -> Path:
 
 def pair_kinds(folder: Path, material: Material, rng: Generator) -> dict[str, Callable[[], object]]:
     """What may lie in a folder beside two good pairs, whose results must be right all the same."""
-    text = material.transcripts[FIRST]
-    name = str(pick(rng, NAMES))
+    flac, text, name = material.audio(f"{FIRST}.flac"), material.transcripts[FIRST], str(pick(rng, NAMES))
+
+    def pair(stem: str, audio: Path | bytes | str, transcript: bytes | str, suffix: str = ".flac") -> None:
+        """A recording and its transcript; a text is the kind of something that is no regular file."""
+        for path, content in ((folder / f"{stem}{suffix}", audio), (folder / f"{stem}.txt", transcript)):
+            if isinstance(content, str):
+                put(path, content)
+            else:
+                path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+
+    words = text.encode()
     return {
         "one stem, two formats": lambda: shutil.copy(material.audio(f"{FIRST}.wav"), folder),
         "txt and lab of other words": lambda: (folder / f"{FIRST}.lab").write_text("Other words."),
         "txt and lab of the same words": lambda: (folder / f"{FIRST}.lab").write_text(text),
-        "capitals": lambda: (
-            shutil.copy(material.audio(f"{FIRST}.wav"), folder / "LOUD.WAV"),
-            (folder / "LOUD.TXT").write_text(text),
-        ),
-        f"the name {ascii(name)[:50]}": lambda: (
-            shutil.copy(material.audio(f"{FIRST}.flac"), os.fsencode(folder / f"{name}.flac")),
-            (folder / f"{name}.txt").write_text(text),
-        ),
-        "a transcript that is not UTF-8": lambda: (
-            shutil.copy(material.audio(f"{FIRST}.flac"), folder / "bad.flac"),
-            (folder / "bad.txt").write_bytes(b"caf\xe9"),
-        ),
-        "a pipe as audio": lambda: (os.mkfifo(folder / "pipe.wav"), (folder / "pipe.txt").write_text(text)),
-        "a pipe as transcript": lambda: (
-            os.mkfifo(folder / "pipe.txt"),
-            shutil.copy(material.audio(f"{FIRST}.flac"), folder / "pipe.flac"),
-        ),
-        "a broken link": lambda: (
-            (folder / "link.wav").symlink_to("nothing"),
-            (folder / "link.txt").write_text(text),
-        ),
-        "a folder as transcript": lambda: (
-            (folder / "talk.txt").mkdir(),
-            shutil.copy(material.audio(f"{FIRST}.flac"), folder / "talk.flac"),
-        ),
-        "damaged audio": lambda: (
-            (folder / "bad.flac").write_bytes(rng.bytes(500)),
-            (folder / "bad.txt").write_text(text),
-        ),
-        "an empty transcript": lambda: (
-            shutil.copy(material.audio(f"{FIRST}.flac"), folder / "mute.flac"),
-            (folder / "mute.txt").touch(),
-        ),
-        "partners missing": lambda: (
-            shutil.copy(material.audio(f"{FIRST}.flac"), folder / "alone.flac"),
-            (folder / "lonely.txt").write_text(text),
-        ),
-        "a folder named as audio": lambda: ((folder / "box.wav").mkdir(), (folder / "box.txt").write_text(text)),
-        "a link to the folder": lambda: (folder / "again").symlink_to("."),
+        "capitals": lambda: pair("LOUD", flac, words, ".FLAC"),
+        f"the name {name!a:.50}": lambda: pair(name, flac, words),
+        "a transcript that is not UTF-8": lambda: pair("bad", flac, b"caf\xe9"),
+        "a pipe as audio": lambda: pair("pipe", "a pipe", words),
+        "a pipe as transcript": lambda: pair("pipe", flac, "a pipe"),
+        "a broken link": lambda: pair("link", "a broken link", words),
+        "a folder as transcript": lambda: pair("talk", flac, "a folder"),
+        "damaged audio": lambda: pair("bad", rng.bytes(500), words),
+        "an empty transcript": lambda: pair("mute", flac, b""),
+        "audio alone": lambda: shutil.copy(flac, folder / "alone.flac"),
+        "a transcript alone": lambda: (folder / "lonely.txt").write_text(text),
+        "a folder named as audio": lambda: pair("box", "a folder", words),
+        "a link to the folder": lambda: put(folder / "again", "."),
     }
 
 
@@ -92,7 +86,15 @@ def pairs(rng: Generator, scratch: Path, material: Material) -> Fault:
             f"reference of pairs: {kind}", REFERENCE, *options, check=reference_at(scratch / "reference.json")
         )
     extra = str(pick(rng, ("", "--skip-existing", "--overwrite")))
-    options = ("--files", "talks", "--output-dir", "out", "--model-dir", str(material.model), *filter(None, (extra,)))
+    options = [
+        "--files",
+        "talks",
+        "--output-dir",
+        "out",
+        "--model-dir",
+        str(material.model),
+        *([extra] if extra else []),
+    ]
     check = written(scratch / "out", expected, skip=[clashing] if clashing else [])
     return single(f"pairs: {kind} {extra}", RUN, "infer", *options, check=check)
 
@@ -181,7 +183,7 @@ def unwritable(rng: Generator, scratch: Path, material: Material) -> Fault:
 def _whole(path: Path, check_at: Callable[[Path], Check]) -> Check:
     """The check of a file, if it is one now."""
 
-    def check(runs):  # type: ignore[no-untyped-def]
+    def check(runs: Sequence[Finished]) -> Verdict:
         if runs[-1].code == 0 and path.is_file():
             return check_at(path)(runs)
         return Verdict("refused" if runs[-1].code else "answered")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -76,7 +77,7 @@ class Material:
 
     def samples(self, clip: str) -> tuple[NDArray, int]:  # type: ignore[type-arg]
         """The samples of a clip as float64, and their rate in Hz."""
-        return soundfile.read(self.audio(f"{clip}.flac"))  # type: ignore[no-any-return]
+        return soundfile.read(self.audio(f"{clip}.flac"))
 
     def state(self) -> Snapshot:
         """All of it, to see that it was not changed."""
@@ -84,16 +85,17 @@ class Material:
 
 
 def prepare(folder: Path) -> Material:
-    """Make the material in `folder`; a folder that is complete is used as it is.
+    """Make the material in `folder`; what this version of the code has made there is used again.
 
     All of it is made by the commands themselves, in processes of their own.
     """
     done = folder / "material.json"
-    if not done.exists():
+    sources = sorted((ROOT / "forced_aligner").rglob("*.py"))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    if not done.exists() or json.loads(done.read_text())["code"] != code:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        record = _make(folder)
-        done.write_text(json.dumps(record))
+        done.write_text(json.dumps({"code": code, **_make(folder)}))
     known = json.loads(done.read_text())
     words = {name: [(word[0], word[1], word[2]) for word in found] for name, found in known["words"].items()}
     return Material(folder, words, known["transcripts"], known["durations"])
@@ -129,7 +131,7 @@ def _make(folder: Path) -> dict[str, object]:
         for clip in CLIPS
         for place, suffix in [("pairs", "flac"), *(("audio", suffix) for suffix in SUFFIXES[1:])]
     ]
-    words = {}
+    words: dict[str, list[Word]] = {}
     for suffix in SUFFIXES:
         listed = [row for row in rows if row["format"] == suffix]
         (folder / f"{suffix}.jsonl").write_text("\n".join(map(json.dumps, listed)))

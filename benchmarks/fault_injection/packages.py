@@ -1,11 +1,12 @@
-"""Faults of a converted folder: `metadata.json`, packages, tokenizer; with the right digests too, so that only what runs
-the packages can notice."""
+"""Faults of a converted folder: `metadata.json`, packages, tokenizer.
+
+Some have the right digests, so that only what runs the packages can notice.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from benchmarks.fault_injection.damage import (
     cut,
     flip_bits,
     mutated_json,
+    put,
     shown,
 )
 from benchmarks.fault_injection.fault import RUN, Fault, pick, single
@@ -159,9 +161,9 @@ def damaged(rng: Generator, scratch: Path, material: Material) -> Fault:
         "cut": lambda: path.write_bytes(cut(rng, path.read_bytes())[0]),
         "removed": path.unlink,
         "longer": lambda: path.write_bytes(path.read_bytes() + b"\x00"),
-        "a folder": lambda: (path.unlink(), path.mkdir()),
-        "a pipe": lambda: (path.unlink(), os.mkfifo(path)),
-        "a broken link": lambda: (path.unlink(), path.symlink_to("nothing")),
+        "a folder": lambda: put(path, "a folder"),
+        "a pipe": lambda: put(path, "a pipe"),
+        "a broken link": lambda: put(path, "a broken link"),
         "a file more": lambda: (path.parent / "more").write_text("more"),
     }
     kind = list(kinds)[int(rng.integers(len(kinds)))]

@@ -1,6 +1,7 @@
 """Faults of processes: kills at any moment, a disk that is full, two writers at once.
 
-What a run leaves after a kill, the same command must mend: a second run ends well, and gives what an undisturbed one does.
+What a run leaves after a kill, the same command must mend: a second run ends well, and gives what an undisturbed one
+does.
 """
 
 from __future__ import annotations
