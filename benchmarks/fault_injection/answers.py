@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -12,7 +13,10 @@ from typing import Any
 from benchmarks.fault_injection.fault import Check, Finished, Verdict, Word
 from forced_aligner.base.errors import UserError
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import SPEC_FILE, WEIGHTS_FILE
 from forced_aligner.score.records import ParityReport, Reference
+
+Contents = dict[str, str]
 
 
 def words_of(content: str) -> list[Word]:
@@ -168,18 +172,38 @@ def _report(path: Path) -> ParityReport | None:
         return None
 
 
-def bundle_at(path: Path, digests: Sequence[Mapping[str, str]] = ()) -> Check:
-    """The check of `convert-coreml.py`: a whole folder, whose packages are one of those in `digests`, or none."""
+def contents(path: Path) -> Contents:
+    """Digests of the program and the weights of each package of a converted folder.
+
+    The spec of a program is compared as a message: its maps have another order in the file of another process.
+
+    Raises:
+        UserError: no converted folder, or a damaged one.
+    """
+    from coremltools.proto import Model_pb2
+
+    found = {}
+    for key, record in Bundle.open(path).metadata.components.items():
+        spec = Model_pb2.Model()
+        spec.ParseFromString((path / record.package / SPEC_FILE).read_bytes())
+        digest = hashlib.sha256(spec.SerializeToString(deterministic=True))
+        digest.update((path / record.package / WEIGHTS_FILE).read_bytes())
+        found[key] = digest.hexdigest()
+    return found
+
+
+def bundle_at(path: Path, expected: Sequence[Contents] = ()) -> Check:
+    """The check of `convert-coreml.py`: a whole folder, whose contents are one of `expected`, if there are any."""
 
     def check(runs: Sequence[Finished]) -> Verdict:
         run = runs[-1]
         if run.code and not path.exists():
             return Verdict("refused")
         try:
-            found = Bundle.open(path).metadata.package_sha256
+            found = contents(path)
         except UserError as error:
             return Verdict("half-made", str(error))
-        if digests and found not in digests:
+        if expected and found not in expected:
             return Verdict("silent", f"{path.name} has other packages than an undisturbed conversion")
         return Verdict("refused" if run.code else "answered")
 

@@ -86,17 +86,9 @@ def pairs(rng: Generator, scratch: Path, material: Material) -> Fault:
             f"reference of pairs: {kind}", REFERENCE, *options, check=reference_at(scratch / "reference.json")
         )
     extra = str(pick(rng, ("", "--skip-existing", "--overwrite")))
-    options = [
-        "--files",
-        "talks",
-        "--output-dir",
-        "out",
-        "--model-dir",
-        str(material.model),
-        *([extra] if extra else []),
-    ]
+    command = [RUN, "infer", "--files", "talks", "--output-dir", "out", "--model-dir", str(material.model)]
     check = written(scratch / "out", expected, skip=[clashing] if clashing else [])
-    return single(f"pairs: {kind} {extra}", RUN, "infer", *options, check=check)
+    return single(f"pairs: {kind} {extra}", *command, *([extra] if extra else []), check=check)
 
 
 def beside(rng: Generator, scratch: Path, material: Material) -> Fault:

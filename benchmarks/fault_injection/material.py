@@ -20,7 +20,6 @@ from benchmarks.fault_injection.answers import words_of
 from benchmarks.fault_injection.execute import ENVIRONMENT
 from benchmarks.fault_injection.fault import CONVERT, REFERENCE, RUN, Word
 from benchmarks.fault_injection.judge import Snapshot, snapshot
-from forced_aligner.package.bundle import Bundle
 
 CLIPS = ("clip-02", "clip-03", "clip-04")  # 1.6 to 4.7 s
 SUFFIXES = ("flac", "wav", "ogg", "mp3")
@@ -154,8 +153,3 @@ def _command(folder: Path, script: str, *arguments: str) -> float:
         timeout=PREPARE_S,
     )
     return time.monotonic() - started
-
-
-def digests(bundle: Path) -> dict[str, str]:
-    """The digest of each package of a converted folder."""
-    return Bundle.open(bundle).metadata.package_sha256

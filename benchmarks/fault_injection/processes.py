@@ -15,7 +15,7 @@ from pathlib import Path
 
 from numpy.random import Generator
 
-from benchmarks.fault_injection.answers import bundle_at, reference_at, report_at, written
+from benchmarks.fault_injection.answers import Contents, bundle_at, contents, reference_at, report_at, written
 from benchmarks.fault_injection.fault import (
     CONVERT,
     REFERENCE,
@@ -28,9 +28,8 @@ from benchmarks.fault_injection.fault import (
     Word,
     pick,
 )
-from benchmarks.fault_injection.material import CLIPS, CONVERSION, OTHER_CONVERSION, Material, digests
+from benchmarks.fault_injection.material import CLIPS, CONVERSION, OTHER_CONVERSION, Material
 from forced_aligner.base.errors import UserError
-from forced_aligner.package.bundle import Bundle
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 FRESH_SHARE = 0.25  # of the kills that hit a process of its own, while it may still load libraries
@@ -41,8 +40,8 @@ DEADLINE_S = 300.0
 
 
 @lru_cache
-def _right(folder: Path) -> dict[str, str]:
-    return digests(folder)
+def _right(folder: Path) -> Contents:
+    return contents(folder)
 
 
 def _job(kind: str, place: Path, material: Material, place_name: str = "") -> tuple[tuple[str, ...], Check, list[Path]]:
@@ -164,7 +163,7 @@ def full_disk(rng: Generator, scratch: Path, material: Material) -> Fault:
     def check_all(runs: Sequence[Finished]) -> Verdict:
         if kind == "replace" and runs[0].code:
             try:
-                found = Bundle.open(disk / "out").metadata.package_sha256
+                found = contents(disk / "out")
             except UserError as error:
                 return Verdict("lost", str(error))
             return Verdict("refused") if found == before else Verdict("lost", "the old model is another one")
