@@ -30,6 +30,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
 def load_libraries() -> None:
     """Import what the commands import, before the first fork."""
     os.environ.update(ENVIRONMENT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so do its forks
     from forced_aligner.base.console import quiet_libraries
 
     quiet_libraries()

@@ -33,8 +33,8 @@ from forced_aligner.base.errors import UserError
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 FRESH_SHARE = 0.25  # of the kills that hit a process of its own, while it may still load libraries
-FORK_S = {"convert": 6.0, "replace": 6.0, "reference": 2.5, "compare": 3.0, "infer": 3.0}  # about what a fork takes
-FRESH_S = 9.0  # more, for the libraries
+FORK_S = {"convert": 5.0, "replace": 5.5, "reference": 1.2, "compare": 1.6, "infer": 1.8}  # about what a fork takes
+FRESH_S = 7.0  # more, for the libraries
 MIB = 1 << 20
 DEADLINE_S = 300.0
 
@@ -109,7 +109,7 @@ def kill(rng: Generator, scratch: Path, material: Material) -> Fault:
     kind, number = str(pick(rng, sorted(FORK_S))), int(pick(rng, SIGNALS))  # type: ignore[call-overload]
     is_fresh = rng.random() < FRESH_SHARE
     span = FORK_S[kind] + (FRESH_S if is_fresh else 0.0)
-    after_s = float(rng.uniform(0.02, 1.1 * span))
+    after_s = float(rng.uniform(0.02, span))
     command, check, free = _job(kind, scratch, material)
     again = (*command, "--skip-existing") if kind == "infer" else command
     stopped = Run(command, stop=number, after_s=after_s, is_fresh=is_fresh)
@@ -131,7 +131,7 @@ def kill(rng: Generator, scratch: Path, material: Material) -> Fault:
 def kill_and_look(rng: Generator, scratch: Path, material: Material) -> Fault:
     """A kill while a model is replaced; after it the old or the new model opens, and nothing else is there for long."""
     number = int(pick(rng, SIGNALS))  # type: ignore[call-overload]
-    after_s = float(rng.uniform(2.0, 1.2 * FORK_S["replace"]))
+    after_s = float(rng.uniform(1.0, 1.1 * FORK_S["replace"]))
     command, _, free = _job("replace", scratch, material)
     options = ("--text", material.transcripts["clip-02"], "--model-dir", "out")
     look = (RUN, "infer", "--audio-file", str(material.audio("clip-02.flac")), *options)
