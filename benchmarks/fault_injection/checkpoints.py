@@ -26,14 +26,20 @@ def _checkpoint(scratch: Path, material: Material) -> Path:
     return folder
 
 
-def _used(rng: Generator, what: str, scratch: Path, material: Material) -> Fault:
-    """The fault, seen by one of the commands that read a checkpoint, or by three whose answers must agree."""
+def _used(rng: Generator, what: str, scratch: Path, material: Material, *, is_same: bool = False) -> Fault:
+    """The fault, seen by one of the commands that read a checkpoint, or by three whose answers must agree.
+
+    `is_same`: a reference that is made has the times of the checkpoint without the fault.
+    """
+    expected = material.words[f"{CLIP}.flac"] if is_same else None
     one = ("--audio-file", str(material.audio(f"{CLIP}.flac")), "--text", material.transcripts[CLIP])
     model = ("--model-id", "checkpoint")
     reference = (REFERENCE, *model, *one, "--output", "reference.json")
     kind = int(rng.integers(8))
     if kind < 4:
-        return single(f"{what}; reference", *reference, check=reference_at(scratch / "reference.json", {CLIP: None}))
+        return single(
+            f"{what}; reference", *reference, check=reference_at(scratch / "reference.json", {CLIP: expected})
+        )
     if kind < 7:
         components = str(pick(rng, ("embedding,lm_head", "audio_conv", "embedding")))
         convert = (CONVERT, *model, *SMALL, "--components", components, "--output-dir", "out")
@@ -180,7 +186,7 @@ def index(rng: Generator, scratch: Path, material: Material) -> Fault:
         (folder / "model.safetensors.index.json").write_bytes(broken)
     else:
         (folder / "model.safetensors.index.json").write_text(content)
-    return _used(rng, f"index: {kind}", scratch, material)
+    return _used(rng, f"index: {kind}", scratch, material, is_same=True)
 
 
 def code(rng: Generator, scratch: Path, material: Material) -> Fault:

@@ -35,7 +35,15 @@ SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 FRESH_SHARE = 0.25  # of the kills that hit a process of its own, while it may still load libraries
 FORK_S = {"convert": 5.0, "replace": 5.5, "reference": 1.2, "compare": 1.6, "infer": 1.8}  # about what a fork takes
 FRESH_S = 7.0  # more, for the libraries
-MIB = 1 << 20
+PAGE_BYTES = 4096
+# Disks on which the command fits, or does not.
+DISK_BYTES = {
+    "convert": (16 << 10, 12 << 20),
+    "replace": (9 << 20, 20 << 20),
+    "reference": (PAGE_BYTES, 24 << 10),
+    "compare": (PAGE_BYTES, 24 << 10),
+    "infer": (PAGE_BYTES, 600 << 10),
+}
 DEADLINE_S = 300.0
 
 
@@ -151,9 +159,7 @@ def kill_and_look(rng: Generator, scratch: Path, material: Material) -> Fault:
 def full_disk(rng: Generator, scratch: Path, material: Material) -> Fault:
     """The output's disk is too small: one sentence, and nothing half-made."""
     kind = str(pick(rng, sorted(FORK_S)))
-    largest = 12 * MIB if kind == "convert" else 20 * MIB if kind == "replace" else MIB // 2
-    least = 9 * MIB if kind == "replace" else 16 << 10
-    size = int(rng.integers(least, largest)) // 4096 * 4096
+    size = int(rng.integers(*DISK_BYTES[kind])) // PAGE_BYTES * PAGE_BYTES
     disk = scratch / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
