@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner.base.console import log, parse_ints, run_app, write_result
+from forced_aligner.base.console import log, run_app, write_result
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 from forced_aligner.base.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
 from forced_aligner.runtime.names import BackendName, DeviceName
@@ -159,13 +159,14 @@ def sweep(
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.defaults import DEFAULT_LENGTHS
+    from forced_aligner.convert.options import parse_sizes
     from forced_aligner.data.choice import choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
     from forced_aligner.score.tables import print_rows
 
-    lengths = parse_ints("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
+    lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
     options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, backend)
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)

@@ -97,6 +97,7 @@ def standard_rms_norm() -> Iterator[None]:
 def converted_scores(checkpoint: Any, reference: Any, root: Path, folder: Path) -> dict[str, Any]:
     """Convert `checkpoint` in float16 and score it against `reference`; `finite` says if every output was finite."""
     from forced_aligner.align.chain import Aligner
+    from forced_aligner.base.errors import UserError
     from forced_aligner.convert.options import Options
     from forced_aligner.jobs.compare import compare
     from forced_aligner.jobs.convert import convert
@@ -111,11 +112,14 @@ def converted_scores(checkpoint: Any, reference: Any, root: Path, folder: Path) 
     aligner = Aligner(Bundle.open(folder), backend)
     # The scaled checkpoint computes the same function, so the reference holds for it too.
     reference = reference.model_copy(update={"checkpoint_fingerprint": aligner.metadata.checkpoint_fingerprint})
-    report, _ = compare(aligner, reference, root, Gate())
-    return {
-        **report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms"}),
-        "finite": backend.finite,
-    }
+    try:
+        report, _ = compare(aligner, reference, root, Gate())
+    except UserError:
+        if backend.finite:
+            raise
+        return {"bin_exact_percent": None, "aas_ms": None, "max_error_ms": None, "finite": False}
+    scores = report.model_dump(include={"bin_exact_percent", "aas_ms", "max_error_ms"})
+    return {**scores, "finite": backend.finite}
 
 
 class FiniteCheck:
@@ -178,10 +182,14 @@ def main() -> None:
                 standard = converted_scores(scaled, reference, folder, folder / "standard")
             row = {"factor": factor, "residual": residual, "same_in_pytorch": same, "ours": ours, "naive": standard}
             rows.append(row)  # "naive" is the key of the standard RMSNorm formula in the results
-            cells = [(f"{scores['bin_exact_percent']:.2f}", str(scores["finite"])) for scores in (ours, standard)]
+            cells = [(_percent(scores["bin_exact_percent"]), str(scores["finite"])) for scores in (ours, standard)]
             table.add_row(f"{factor:g}", f"{residual:.0f}", str(same), *cells[0], *cells[1])
     Console(width=120).print(table)
     write_results("fp16_overflow", rows)
+
+
+def _percent(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

@@ -118,20 +118,6 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore")
 
 
-def parse_ints(option: str, text: str | None) -> tuple[int, ...] | None:
-    """Comma-separated whole numbers; None for None.
-
-    Raises:
-        UserError: `text` holds something else.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{option} takes comma-separated whole numbers such as 256,512, not {text!r}")
-    return tuple(int(part) for part in parts)
-
-
 def run_app(app: typer.Typer) -> None:
     """Run a Typer app; what a user can mend becomes one sentence on stderr and exit code 2."""
     quiet_libraries()

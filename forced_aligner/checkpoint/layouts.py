@@ -27,6 +27,20 @@ LEGACY_KEYS = {
 }
 
 
+# The largest sizes that are taken. transformers makes lists of labels and layers, however many a config asks for.
+MAX_LAYERS = 1024
+MAX_WIDTH = 1 << 16
+MAX_ENTRIES = 1 << 24
+_LIMITS = {
+    **dict.fromkeys(("num_hidden_layers", "encoder_layers"), MAX_LAYERS),
+    **dict.fromkeys(("num_labels", "classify_num", "hidden_size", "intermediate_size", "head_dim"), MAX_WIDTH),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "encoder_attention_heads"), MAX_WIDTH),
+    **dict.fromkeys(("d_model", "encoder_ffn_dim", "output_dim", "downsample_hidden_size"), MAX_WIDTH),
+    **dict.fromkeys(("num_mel_bins", "n_window", "n_window_infer"), MAX_WIDTH),
+    **dict.fromkeys(("vocab_size", "max_position_embeddings", "max_source_positions"), MAX_ENTRIES),
+}
+
+
 def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
     """Read the config in either layout.
 
@@ -41,10 +55,19 @@ def load_config(checkpoint: Checkpoint) -> Qwen3ASRConfig:
     if not isinstance(raw, dict) or raw.get("model_type") != "qwen3_asr":
         raise UserError(f"{path} is not a Qwen3 forced aligner's config; {expected}")
     try:
+        _check_sizes(raw)
         return _legacy_config(raw) if is_legacy(raw) else Qwen3ASRConfig.from_dict(raw)
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be used ({type(error).__name__}: {reason}); {expected}") from None
+
+
+def _check_sizes(raw: Any) -> None:
+    """Look for sizes beyond `_LIMITS` in a config and in the configs inside."""
+    for name, value in raw.items() if isinstance(raw, dict) else ():
+        if name in _LIMITS and isinstance(value, int) and not 0 < value <= _LIMITS[name]:
+            raise ValueError(f"{name} is {value}, not between 1 and {_LIMITS[name]}")
+        _check_sizes(value)
 
 
 def require_finite(name: str, weight: Tensor, folder: Path) -> None:

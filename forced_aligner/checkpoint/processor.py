@@ -66,11 +66,28 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
     if is_native:
         _note_another_template(folder, settings)
     with _one_sentence(folder):
-        return Qwen3ASRProcessor(
+        processor = Qwen3ASRProcessor(
             _feature_extractor(folder, settings.get("feature_extractor") or {}),
             _tokenizer(folder, is_native),
             chat_template=ALIGNER_CHAT_TEMPLATE,
             timestamp_segment_time=segment_ms,
+        )
+        _require_tokens_of_config(folder, processor)
+        return processor
+
+
+def _require_tokens_of_config(folder: Path, processor: Qwen3ASRProcessor) -> None:
+    """Compare the numbers of the prompt's tokens with those in `config.json`; a converted folder has none."""
+    if not is_file(folder / "config.json"):
+        return
+    config = raw_config(folder)
+    inner = config.get("thinker_config", config)
+    found = (processor.audio_token_id, processor.tokenizer.convert_tokens_to_ids(_TIMESTAMP))
+    expected = (inner.get("audio_token_id", found[0]), config.get("timestamp_token_id", found[1]))
+    if found != expected:
+        raise UserError(
+            f"no usable tokenizer in {folder}: it numbers {_SPECIAL_TOKENS['audio_token']} and {_TIMESTAMP} "
+            f"{found[0]} and {found[1]}, and config.json {visible(f'{expected[0]} and {expected[1]}')}"
         )
 
 

@@ -15,7 +15,7 @@ from forced_aligner.base.records import Record, file_of, to_json
 from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
 from forced_aligner.package.bundle import files_of
-from forced_aligner.package.provenance import tool_versions
+from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest, tool_versions
 from forced_aligner.runtime.names import DeviceName
 from forced_aligner.score.gate import Gate, check_same_checkpoint
 from forced_aligner.score.records import ParityReport, Reference, ReferenceSample, RunEnvironment
@@ -105,7 +105,7 @@ def compare(
     """
     check_same_checkpoint(aligner.metadata, reference)
     environment = _environment(aligner, device)
-    run = digest_of(aligner.metadata, environment)
+    run = digest_of(aligner.metadata, environment, source_digest(ALIGNING_ROOMS))
     alignments: list[Alignment] = []
     clips: list[ScoredClip] = []
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from forced_aligner.base.text import visible
 from forced_aligner.package.contract import MAIN
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 from forced_aligner.package.provenance import APACHE, PROJECT, Provenance, version_string
@@ -12,6 +14,19 @@ from forced_aligner.score.tables import percent_text
 from individual_components import COMPONENTS, Component, Sizes, TensorSpec
 
 CARD_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
+
+def text(value: str) -> str:
+    """The text of others as one line of Markdown that shows it: no link, markup or table cell begins in it."""
+    return re.sub(r"[\\`*_\[\]<>|&#!~$]", r"\\\g<0>", visible(value))
+
+
+def code(value: str) -> str:
+    """The text of others as a code span, which may stand in a table's cell."""
+    line = visible(value).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    padding = " " if "`" in line else ""
+    return f"{fence}{padding}{line}{padding}{fence}"
 
 
 def license_notice(origin: Provenance, metadata: BundleMetadata) -> str:
@@ -51,6 +66,8 @@ def model_card(
     card = ModelCard.from_template(
         data,
         template_path=str(CARD_TEMPLATE),
+        text=text,
+        code=code,
         project=PROJECT,
         version=version_string(),
         title=origin.title,
@@ -86,12 +103,12 @@ def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple
         ("within 160 ms", f"{percent_text(parity.within_160ms_percent)} %"),
         ("thresholds", f"AAS {gate.max_aas_ms:g} ms, {gate.min_within_20ms_percent:g} % within 20 ms"),
         ("files that could not be measured", f"{len(parity.failed)}"),
-        ("measured on", f"{environment.system}, {environment.chip}"),
+        ("measured on", text(f"{environment.system}, {environment.chip}")),
         (
             "compute units" if environment.compute_units else "device",
-            f"{environment.compute_units or environment.device}",
+            text(environment.compute_units or environment.device or ""),
         ),
-        ("reference", f"SHA-256 {reference.sha256[:12]}, {made_with}"),
+        ("reference", text(f"SHA-256 {reference.sha256[:12]}, {made_with}")),
     ]
     if true_error := parity.truth_aas_ms:
         value = f"{true_error.packages:.2f} ms (PyTorch: {true_error.pytorch:.2f} ms)"
@@ -106,8 +123,14 @@ def _package_row(component: Component, record: ComponentRecord, metadata: Bundle
         return ", ".join(_tensor(tensor, sizes) for tensor in tensors)
 
     size = f"{record.size_bytes / 1e6:.2f} MB"
-    name = f"`{record.package}`"
-    return [name, cell(component.inputs), cell(component.outputs), record.precision, record.compression, size]
+    return [
+        code(record.package),
+        cell(component.inputs),
+        cell(component.outputs),
+        record.precision,
+        record.compression,
+        size,
+    ]
 
 
 def _tensor(spec: TensorSpec, sizes: Sizes) -> str:

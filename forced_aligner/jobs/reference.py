@@ -28,7 +28,7 @@ from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.data.true_times import true_times
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
-from forced_aligner.package.provenance import tool_versions
+from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.names import DeviceName
 from forced_aligner.score.records import Reference, ReferenceEnvironment, ReferenceSample
@@ -107,7 +107,7 @@ def _measure(
     model = load_model(checkpoint).to(device)
     processor = load_processor(checkpoint.folder)
     fingerprint, environment = checkpoint.fingerprint(), _environment(model, device)
-    run = digest_of(fingerprint, environment, *tool_versions().values())
+    run = digest_of(fingerprint, environment, source_digest(ALIGNING_ROOMS))
     samples = []
 
     def measure(clip: Clip) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,8 @@ from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID, LEGACY_M
 from forced_aligner.base.paths import ROOT
 
 PROJECT = "qwen3-forcedaligner-coreml"
+CONVERTING_ROOMS = ("checkpoint", "convert", "package")
+ALIGNING_ROOMS = ("align", "checkpoint", "data", "jobs", "package", "runtime")
 APACHE = "apache-2.0"  # the hub's identifier
 
 
@@ -84,9 +87,15 @@ def version_string() -> str:
 
 
 def tool_versions() -> dict[str, str]:
-    """The versions of what results depend on: the libraries, and this project with a digest of its sources."""
+    """The versions of what makes packages: the libraries, and this project with a digest of the sources that do it."""
     versions = {name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")}
+    return versions | {PROJECT: f"{version_string()}+{source_digest(CONVERTING_ROOMS)[:8]}"}
+
+
+def source_digest(rooms: Collection[str]) -> str:
+    """SHA-256 (hex) of the sources of some rooms and of the wrappers: results of other sources may differ."""
+    files = [path for room in sorted(rooms) for path in sorted((ROOT / "forced_aligner" / room).rglob("*.py"))]
     digest = hashlib.sha256()
-    for path in sorted([ROOT / "individual_components.py", *(ROOT / "forced_aligner").rglob("*.py")]):
+    for path in [ROOT / "individual_components.py", *files]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return versions | {PROJECT: f"{version_string()}+{digest.hexdigest()[:8]}"}
+    return digest.hexdigest()

@@ -8,14 +8,21 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-MANIFEST_FILE = "Manifest.json"
+from forced_aligner.package.contract import MANIFEST, SPEC_FILE
+from forced_aligner.package.spec import read_spec
+
 _READ_AND_WRITE = 0o666
 _AND_ENTER = 0o777
 
 
 def make_reproducible(package: Path) -> None:
-    """Give the items of a package identifiers that follow from their paths, in place of coremltools' random ones."""
-    path = package / MANIFEST_FILE
+    """Make a saved package the same byte by byte in every process.
+
+    Its items get identifiers that follow from their paths, in place of coremltools' random ones. The spec is written
+    with the entries of its maps in order, which differs from process to process otherwise.
+    """
+    (package / SPEC_FILE).write_bytes(read_spec(package).SerializeToString(deterministic=True))
+    path = package / MANIFEST
     manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     items = manifest["itemInfoEntries"]
     names = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])) for name, item in items.items()}

@@ -13,14 +13,12 @@ from forced_aligner.score.records import ComponentScore, ParityReport, Scores, S
 SCORE_COLUMNS = (
     "boundaries",
     "moved",
-    "bin-exact %",
-    "AAS ms",
-    "max ms",
     ">80 ms",
     ">160 ms",
+    "max ms",
+    "bin-exact %",
     "<=20 ms %",
-    "<=80 ms %",
-    "<=160 ms %",
+    "AAS ms",
 )
 
 
@@ -34,14 +32,12 @@ def score_cells(scores: Scores) -> list[str]:
     return [
         str(scores.boundaries),
         str(scores.moved),
-        percent_text(scores.bin_exact_percent),
-        f"{scores.aas_ms:.2f}",
-        f"{scores.max_error_ms:.0f}",
         str(scores.beyond_80ms),
         str(scores.beyond_160ms),
+        f"{scores.max_error_ms:.0f}",
+        percent_text(scores.bin_exact_percent),
         percent_text(scores.within_20ms_percent),
-        percent_text(scores.within_80ms_percent),
-        percent_text(scores.within_160ms_percent),
+        f"{scores.aas_ms:.2f}",
     ]
 
 
@@ -84,7 +80,7 @@ def print_rows(rows: list[SweepRow], title: str) -> None:
     """Print a row for each converted folder, with the PSNR of each measured component, or that it is not finite."""
     table = Table(title=visible(title))
     keys = list(rows[0].components)
-    scores = ["MB", "boundaries", "moved", "bin-exact %", "AAS ms", "max ms", ">80 ms", ">160 ms"]
+    scores = ["MB", "boundaries", "moved", ">80 ms", ">160 ms", "max ms", "bin-exact %", "AAS ms"]
     for heading in ["packages", *scores, *(f"{key} dB" for key in keys)]:
         table.add_column(heading, justify="left" if heading == "packages" else "right")
     for row in rows:
@@ -93,11 +89,11 @@ def print_rows(rows: list[SweepRow], title: str) -> None:
             f"{row.size_bytes / 1e6:.2f}",
             str(row.boundaries),
             str(row.moved),
-            percent_text(row.bin_exact_percent),
-            f"{row.aas_ms:.2f}",
-            f"{row.max_error_ms:.0f}",
             str(row.beyond_80ms),
             str(row.beyond_160ms),
+            f"{row.max_error_ms:.0f}",
+            percent_text(row.bin_exact_percent),
+            f"{row.aas_ms:.2f}",
             *(_component_cell(row.components[key]) for key in keys),
         )
     show_table(table)

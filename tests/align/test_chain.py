@@ -108,6 +108,69 @@ def test_padded_positions_never_reach_a_real_one(aligner, demo_bundle, long_clip
     assert Aligner(demo_bundle, GarbagePadding(demo_bundle)).align(samples, transcript).words == expected
 
 
+class Changed:
+    """Changes the output of one component; all else is done by `backend`, which has planned its functions already."""
+
+    def __init__(self, backend, component, change):
+        self.backend, self.component, self.change = backend, component, change
+        self.name, self.load = backend.name, backend.load
+
+    def predict(self, component, function, inputs):
+        outputs = self.backend.predict(component, function, inputs)
+        return {k: self.change(v) for k, v in outputs.items()} if component == self.component else outputs
+
+
+def with_row(row, value):
+    def change(array):
+        array[0, row] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("component", "function"),
+    [
+        ("audio_conv", "main"),
+        ("audio_transformer", "frames_52"),
+        ("embedding", "main"),
+        ("decoder_prefill", "length_256"),
+        ("lm_head", "main"),
+    ],
+)
+def test_scores_that_are_not_finite_are_an_error_that_names_it(aligner, demo_bundle, component, function, value):
+    """All-NaN scores once gave the time 0, without a word."""
+    broken = Aligner(demo_bundle, Changed(aligner.backend, component, with_row(0, value)))
+    with pytest.raises(UserError, match=rf"{component} \(function {function}\) gave numbers that are not finite"):
+        broken.align(np.zeros(16_000, np.float32), "one two")
+
+
+@pytest.mark.parametrize("component", ["audio_conv", "audio_transformer", "decoder_prefill"])
+def test_padded_rows_may_hold_anything(aligner, demo_bundle, component):
+    """Half a second is one chunk with padded rows, in an audio transformer and a decoder with more of them."""
+    samples = np.sin(np.arange(8_000, dtype=np.float32))
+    expected = aligner.align(samples, "one two").words
+    broken = Aligner(demo_bundle, Changed(aligner.backend, component, with_row(-1, np.nan)))
+    assert broken.align(samples, "one two").words == expected
+
+
+def test_an_output_of_another_shape_is_an_error_that_names_the_function(aligner, demo_bundle):
+    longer = Aligner(demo_bundle, Changed(aligner.backend, "embedding", lambda array: np.repeat(array, 2, 1)))
+    with pytest.raises(UserError, match=r"embedding \(function main\) gave \[1, \d+, 128\], not \[1, \d+, 128\]"):
+        longer.align(np.zeros(16_000, np.float32), "one two")
+
+
+@pytest.mark.parametrize("changes", [{"timestamp_segment_ms": 40.0}, {"token_ids": {"timestamp": 256}}])
+def test_a_processor_that_is_not_of_the_metadata_is_refused(demo_bundle, changes):
+    metadata = demo_bundle.metadata
+    if tokens := changes.get("token_ids"):
+        changes = {"token_ids": metadata.token_ids.model_copy(update=tokens)}
+    other = Bundle(demo_bundle.folder, metadata.model_copy(update=changes))
+    with pytest.raises(UserError, match=r"are not those of metadata\.json"):
+        Aligner(other, MilBackend(other))
+
+
 def test_attended_padding_moves_boundaries(demo_bundle, demo_clips, aligner):
     """The window mask is needed for that exactness: a mask that hides nothing, as in an earlier system, moves words."""
     without_mask = Aligner(demo_bundle, MilBackend(demo_bundle), mask=attend_all)
@@ -141,6 +204,13 @@ def test_a_missing_component_is_named(demo_bundle, missing):
 def test_a_prompt_longer_than_every_decoder_is_refused_with_the_option_to_use(aligner):
     with pytest.raises(UserError, match=r"longest converted decoder takes 1024; .*--decoder-lengths 256,640,1024,2048"):
         aligner.align(np.zeros(16_000, np.float32), "word " * 200)
+
+
+def test_a_prompt_longer_than_every_possible_decoder_is_refused_without_that_option():
+    with pytest.raises(UserError, match=r"20000 tokens, more than the 16384 of the longest .*: cut the recording"):
+        choose_length(20_000, [256])
+    with pytest.raises(UserError, match="--decoder-lengths 256,16384"):
+        choose_length(16_001, [256])
 
 
 def test_the_shortest_decoder_that_fits_is_chosen():

@@ -185,3 +185,27 @@ def test_nothing_is_cut_near_the_end_of_a_piece():
     starts = np.arange(0, 100, 10)
     piece = findings(starts, starts + 8, np.full(10, 0.99), 100)
     assert max(cut.words for cut in possible_cuts(piece, margin=12)) == 7
+
+
+def beginning(recording):
+    """The first 30 s, and the words in them."""
+    return recording.audio[: 30 * SAMPLE_RATE_HZ], recording.words[: (recording.times_ms < 30_000).all(axis=1).sum()]
+
+
+def test_words_that_are_not_found_at_the_end_are_a_warning(aligner, recording, demo_clips):
+    surplus = [word.text for clip in demo_clips[5:7] for word in clip.alignments][:20]
+    audio, words = beginning(recording)
+    audio = np.concatenate([audio, np.zeros(round(2 * PIECE_S * SAMPLE_RATE_HZ), np.float32)])
+    alignment = align_recording(aligner, audio, " ".join([*words, *surplus]), "English", PIECE_S)
+    assert [word.text for word in alignment.words] == [*words, *surplus]
+    assert any("words were not found; their times mean nothing" in warning for warning in alignment.warnings)
+
+
+def test_pieces_that_do_not_agree_are_a_warning(aligner, recording, monkeypatch):
+    answers = iter([2])  # the first two pieces agree, all others do not
+    monkeypatch.setattr("forced_aligner.align.long_recording.shared_words", lambda *_: next(answers, None))
+    audio, words = beginning(recording)
+    alignment = align_recording(aligner, audio, " ".join(words), "English", PIECE_S)
+    assert [word.text for word in alignment.words] == words
+    assert "the pieces around the cut at " in alignment.warnings[0]
+    assert alignment.warnings[0].endswith(" s do not agree")

@@ -52,6 +52,7 @@ def exact_percent(bundle, reference_path):
 def test_calibration_saves_the_boundaries_that_overflow_loses(
     wide_checkpoint, calibrated_bundle, demo_reference_path, tmp_path
 ):
+    """Without it, the packages give no times but an error that names the first component that overflows."""
     convert(wide_checkpoint, tmp_path / "m", Options(**OPTIONS))
     with pytest.raises(UserError, match=r"decoder_prefill \(function length_\d+\) gave numbers that are not finite"):
         exact_percent(Bundle.open(tmp_path / "m"), demo_reference_path)

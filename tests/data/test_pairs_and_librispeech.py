@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,10 @@ def test_an_odd_transcript_is_the_problem_of_its_clip(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444])
-def test_a_folder_without_permission_is_one_sentence(tmp_path_factory, mode):
-    folder = folder_of(tmp_path_factory.mktemp("locked"), talk_wav="", talk_txt="one")
-    for parent in list(folder.parents)[:2]:
-        parent.chmod(0o755)
-    folder.chmod(mode)
-    try:
+def test_a_folder_without_permission_is_one_sentence(mode):
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
+        folder = folder_of(Path(place), talk_wav="", talk_txt="one")
+        folder.chmod(mode)
         with as_nobody():
             if mode:  # the names can be listed, but nothing can be read
                 (clip,) = paired_clips(folder, None)
@@ -82,7 +81,6 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path_factory, mode):
             else:
                 with pytest.raises(UserError, match=r"cannot list the folder .* \(Permission denied\)"):
                     paired_clips(folder, None)
-    finally:
         folder.chmod(0o755)
 
 

@@ -1,6 +1,8 @@
 """What a conversion leaves behind: described packages, a whole folder or none, and options that do what they say."""
 
 import json
+import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import coremltools as ct
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE
@@ -19,6 +22,7 @@ from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import SPEC_FILE
 from forced_aligner.package.folder import write_folder
 from forced_aligner.package.provenance import PROJECT, tool_versions, version_string
 from forced_aligner.runtime.mil.program import Program
@@ -131,12 +135,75 @@ def test_a_subset_converts_only_what_was_named(demo_checkpoint, tmp_path):
         ({"audio_frames": ()}, "--audio-frames takes numbers above 0"),
         ({"deployment_target": "iOS17"}, "iOS17 has no multifunction packages"),
         ({"audio_frames": (52, 103)}, "less than one window of 104"),
+        ({"decoder_lengths": (1 << 20,)}, "--decoder-lengths takes at most 16384, which holds 400 s of speech"),
+        ({"decoder_lengths": (10**12,)}, "--decoder-lengths takes at most 16384"),
+        ({"decoder_lengths": (16384,)}, "--decoder-lengths 16384 is more than the 8192 positions"),
+        ({"decoder_lengths": tuple(range(64, 64 * 34, 64))}, "--decoder-lengths takes at most 32 sizes, not 33"),
+        ({"audio_frames": (10**12,)}, "--audio-frames takes at most 5200"),
+        ({"compress": "int8,int4"}, r"--compress gives all components two presets \(int8,int4\)"),
+        ({"compress": "lm_head=int8,lm_head=int8"}, "--compress gives lm_head two presets"),
+        ({"compress": ""}, "--compress takes none, int8, int6, int4, or component=preset, not ''"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_and_leave_nothing(demo_checkpoint, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         convert(demo_checkpoint, tmp_path / "m", Options(**{"components": QUICK, **options}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--components", ""], "no component ''; expected some of audio_conv"),
+        (["--components", ","], "no component ''"),
+        (["--decoder-lengths", ""], "--decoder-lengths takes comma-separated whole numbers such as 256,512, not ''"),
+        (["--decoder-lengths", "9" * 5000], "--decoder-lengths takes comma-separated whole numbers"),
+        (["--audio-frames", "9" * 5000], "--audio-frames takes comma-separated whole numbers"),
+        (["--components", "x" * 5000], "no component 'xxx"),
+        (["--compress", "x" * 5000], "--compress takes none"),
+        (["--compress", "x" * 5000 + "=int8"], "--compress names 'xxx"),
+    ],
+)
+def test_options_that_are_empty_or_endless_are_a_short_sentence(tmp_path, options, message):
+    """`--components ''` once converted all."""
+    command = runpy.run_path("convert-coreml.py")["app"]
+    arguments = ["--model-id", "demo", "--output-dir", str(tmp_path / "m"), *options]
+    result = CliRunner().invoke(command, arguments)
+    assert isinstance(result.exception, UserError)
+    assert message in str(result.exception)
+    assert len(str(result.exception)) < 400
+    assert list(tmp_path.iterdir()) == []
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_conversions_are_the_same_byte_by_byte(demo_checkpoint, tmp_path):
+    for name in ("one", "other"):
+        convert_demo(demo_checkpoint, tmp_path / name)
+    one = contents(tmp_path / "one")
+    assert one == contents(tmp_path / "other")
+    assert sum(path.name == "Manifest.json" for path in one) == len(QUICK)
+    for key in QUICK:  # coremltools finds the spec by the manifest
+        package = tmp_path / "one" / COMPONENTS[key].package
+        spec = ct.utils.load_spec(str(package))
+        assert spec.WhichOneof("Type") == "mlProgram"
+        # Its maps are in order: left alone, each process has another.
+        assert (package / SPEC_FILE).read_bytes() == spec.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_converted_folder_may_be_read_as_the_umask_says(demo_checkpoint, tmp_path, umask, mode):
+    """coremltools writes the spec for its owner alone."""
+    before = os.umask(umask)
+    try:
+        convert_demo(demo_checkpoint, tmp_path / "m", ("lm_head",))
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "m").rglob("*") if path.is_file()]
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {oct(mode)}
+    assert len(files) > 5
 
 
 def test_a_conversion_that_fails_leaves_what_was_there(demo_checkpoint, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """A folder for a model hub: usable as it is, nothing false on its card, and never over something else."""
 
+import dataclasses
 import platform
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import coremltools as ct
 import pytest
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner
@@ -17,6 +20,7 @@ from forced_aligner.base.records import read_json, write_json
 from forced_aligner.checkpoint.find import find_checkpoint
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.model_card import license_notice, model_card
+from forced_aligner.jobs.model_card import text as markdown
 from forced_aligner.jobs.publish import CARD_FILE, check_hub_folder, lay_out
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.provenance import PROJECT, find_provenance
@@ -107,7 +111,7 @@ def test_every_measured_figure_is_the_reports(source, tmp_path, report):
         "thresholds": "AAS 5 ms, 95 % within 20 ms",
         "files that could not be measured": "0",
         "device": "cpu",
-        "measured on": f"{report.environment.system}, {report.environment.chip}",
+        "measured on": markdown(f"{report.environment.system}, {report.environment.chip}"),
         "mean error against the true times": (
             f"{report.truth_aas_ms.packages:.2f} ms (PyTorch: {report.truth_aas_ms.pytorch:.2f} ms)"
         ),
@@ -206,6 +210,29 @@ def test_a_base_model_must_be_a_hub_id_and_not_the_demos():
         find_provenance("/models/aligner", "no hub id")
     with pytest.raises(UserError, match="the demo aligner has no base model"):
         find_provenance("demo", "Qwen/Qwen3-ForcedAligner-0.6B")
+
+
+HOSTILE = "a|b`c [x](javascript:alert(1)) <script>\n---\n# _d_ \x1b[31m"
+
+
+def test_the_text_of_others_is_only_text_on_the_card(demo_bundle):
+    """Names and versions are read from a file that may be anybody's."""
+    record = demo_bundle.metadata.components["lm_head"].model_copy(update={"package": HOSTILE})
+    components = {**demo_bundle.metadata.components, "lm_head": record}
+    changes = {"model_id": HOSTILE, "compress": HOSTILE, "tool_versions": {HOSTILE: HOSTILE}, "components": components}
+    origin = dataclasses.replace(find_provenance("demo", None), title=HOSTILE, is_demo=False)
+    metadata = demo_bundle.metadata.model_copy(update=changes)
+    card = model_card(origin, metadata, None, "nobody did", is_compiled=False)
+    page = MarkdownIt("commonmark").enable("table").render(card.split("---\n", 2)[2])
+    assert "<script>" not in page
+    assert 'href="javascript' not in page
+    assert "<em>" not in page
+    assert page.count("<h1>") == 1
+    assert "\x1b" not in card
+    plain = model_card(find_provenance("demo", None), demo_bundle.metadata, None, "nobody did", is_compiled=False)
+    assert ModelCard(card).data.to_dict() == ModelCard(plain).data.to_dict()
+    rows = [row for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL) if "<td" in row]
+    assert {row.count("<td") for row in rows} == {6}
 
 
 def test_a_layout_is_made_anew_but_nothing_else_is_touched(source, tmp_path, report):

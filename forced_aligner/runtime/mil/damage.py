@@ -22,16 +22,21 @@ def damaged(where: str, error: Exception) -> UserError:
     """The sentence for an error at `where`. Raise it `from error`, so that the cause of a bug is not lost."""
     reason = visible((str(error).splitlines() or [""])[0])[:_MAX_REASON]
     return UserError(
-        f"{where} cannot be run ({type(error).__name__}: {reason}): convert the model again, and report it if that "
-        "does not help"
+        f"{visible(where)} cannot be run ({type(error).__name__}: {reason}): convert the model again, and report it if "
+        "that does not help"
     )
 
 
 @contextmanager
 def named(where: str) -> Iterator[None]:
-    """Within the block, an error over the structure of a program becomes a sentence that names `where`."""
+    """Within the block, an error over the structure of a program becomes a sentence that names `where`.
+
+    The names in a program are others' text too, so every sentence over it is made fit to be printed.
+    """
     try:
         yield
+    except UserError as error:
+        raise UserError(visible(str(error))) from error.__cause__
     except STRUCTURAL as error:
         raise damaged(where, error) from error
 
