@@ -112,7 +112,7 @@ def fault_names(count: int, category: str | None) -> list[str]:
 
 @app.command()
 def main(
-    count: Annotated[int, typer.Option(min=1, help="About so many faults, of all categories together.")] = 1400,
+    count: Annotated[int, typer.Option(min=1, help="About so many faults, of all categories together.")] = 1200,
     seed: Annotated[int, typer.Option(help="Another one makes other faults.")] = SEED,
     category: Annotated[str | None, typer.Option(help=f"One of {', '.join(CATEGORIES)}. (default: all)")] = None,
     fault: Annotated[str | None, typer.Option(help="This one alone, such as audio-0012; its folder is kept.")] = None,
