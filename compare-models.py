@@ -53,11 +53,9 @@ def make_reference(
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
-    from forced_aligner.data.choice import choose
-    from forced_aligner.data.clips import load_clips
+    from forced_aligner.data.choice import announce_choice, choose
+    from forced_aligner.data.clips import as_typed, load_clips
     from forced_aligner.data.records import Clip
-    from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.reference import make_reference
 
     if (audio_file is None) != (text is None):
         raise UserError("--audio-file and --text go together: give both, or neither for a data set")
@@ -68,15 +66,20 @@ def make_reference(
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     if audio_file is not None and text is not None:
-        clips = [Clip(audio=str(audio_file), transcript=text, language=language)]
+        clips = [Clip(audio=str(audio_file), transcript=as_typed(text), language=language)]
     else:
         is_demo = checkpoint.model_id == DEMO_MODEL_ID
         clips = load_clips(
             dataset or "auto", dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download
         )
-    inputs = [checkpoint.folder, *([Path(dataset)] if dataset and Path(dataset).is_dir() else [])]
     chosen = choose(clips, num_files)
-    reference = make_reference(checkpoint, chosen, output, device, inputs=inputs, restart=restart)
+    note = announce_choice(chosen, clips)
+
+    # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.jobs.each import list_failures
+    from forced_aligner.jobs.reference import make_reference
+
+    reference = make_reference(checkpoint, chosen, output, device, choice=note, restart=restart)
     show(f"{reference.model_id}: {reference.num_samples} files, in {output}")
     announce_fallback(checkpoint)
     list_failures(reference.failed, len(chosen))

@@ -53,12 +53,8 @@ def infer(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
-    from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
-    from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
-    from forced_aligner.jobs.open_model import open_aligner
     from forced_aligner.output.cues import CueOptions
     from forced_aligner.output.formats import FORMATS, parse_formats
 
@@ -68,11 +64,18 @@ def infer(
         raise UserError("--skip-existing leaves files as they are and --overwrite replaces them: give one of them")
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
+
+    # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.align.clock import stage_line
+    from forced_aligner.jobs.each import list_failures
+    from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
+    from forced_aligner.jobs.open_model import open_aligner
+    from forced_aligner.package.bundle import files_of
+
     aligner = open_aligner(model_dir, backend, device)
     if output_dir is not None:
         output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s)
-        inputs = [path for path in (model_dir, files, text_file) if path is not None]
-        list_failures(align_all(aligner, clips, output, inputs), len(clips))
+        list_failures(align_all(aligner, clips, output, files_of(model_dir, aligner.metadata)), len(clips))
         return
     file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s)
     write_result(FORMATS[names[0]].write(file, cues))
@@ -106,7 +109,7 @@ def compare(
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
     from forced_aligner.base.records import read_json
-    from forced_aligner.data.choice import choose
+    from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.jobs.compare import compare_and_write
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.open_model import open_aligner
@@ -119,7 +122,8 @@ def compare(
     if report is not None and len(folders) > 1:
         raise UserError("--report takes one model folder; without it each folder gets its own parity.json")
     known = read_json(Reference, reference, "make it with compare-models.py")
-    known = known.cut_to(choose(known.samples, num_files))
+    chosen = choose(known.samples, num_files)
+    known = known.cut_to(chosen, announce_choice(chosen, known.samples))
     gate = Gate(max_aas, min_within_20ms)
     rows, failed = [], []
     for folder in folders:
@@ -160,7 +164,7 @@ def sweep(
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.defaults import DEFAULT_LENGTHS
     from forced_aligner.convert.options import parse_sizes
-    from forced_aligner.data.choice import choose
+    from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
@@ -173,6 +177,7 @@ def sweep(
     is_demo = checkpoint.model_id == DEMO_MODEL_ID
     clips = load_clips(dataset, None, is_demo_model=is_demo, language=None)
     chosen = choose(clips, num_files)
+    announce_choice(chosen, clips)
     result = run_sweep(checkpoint, chosen, output_dir, options)
     print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)

@@ -101,7 +101,10 @@ def _decode(path: Path, file: _Sequential) -> NDArray[np.float32]:
     if resampler is not None:
         decoded += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
     _warn_if_cut(path, file, frames)
-    return _of_length(np.frombuffer(decoded, np.float32), math.ceil(frames * (float(SAMPLE_RATE_HZ) / rate_hz)))
+    # A resampler rounds its last sample in another way. Cut or padded in place: a copy would take the memory twice.
+    length_bytes = math.ceil(frames * (float(SAMPLE_RATE_HZ) / rate_hz)) * np.dtype(np.float32).itemsize
+    decoded += bytes(max(0, length_bytes - len(decoded)))
+    return np.frombuffer(decoded, np.float32)[: length_bytes // np.dtype(np.float32).itemsize]
 
 
 def _mono_blocks(path: Path, file: _Sequential) -> Iterator[NDArray[np.float32]]:
@@ -113,11 +116,6 @@ def _mono_blocks(path: Path, file: _Sequential) -> Iterator[NDArray[np.float32]]
                 f"{path} holds samples that are NaN or infinite, or beyond {MAX_SAMPLE:.0e}; export it again"
             )
         yield np.mean(block.T, axis=0)
-
-
-def _of_length(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """(samples,) cut or padded with zeros to `length`: a resampler rounds its last sample in another way."""
-    return samples[:length] if samples.size >= length else np.pad(samples, (0, length - samples.size))
 
 
 def _check_length(path: Path, duration_s: float) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import logging
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from forced_aligner.base.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_CLOSED_PIPE, UserError
 from forced_aligner.base.stopping import wait_if_stopping
@@ -121,16 +123,35 @@ def quiet_libraries() -> None:
 def run_app(app: typer.Typer) -> None:
     """Run a Typer app; what a user can mend becomes one sentence on stderr and exit code 2."""
     quiet_libraries()
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(encoding="utf-8")  # whatever the locale: the files have it too
+    was_null = _is_null(stdout)
     try:
         app()
+    except SystemExit:
+        # typer and rich put another stream or the null device in its place, and exit with 1, when nobody reads it.
+        if sys.stdout is not stdout or _is_null(stdout) > was_null:
+            sys.exit(EXIT_CLOSED_PIPE)
+        raise
     except UserError as error:
         _exit(str(error), error.exit_code)
     except OSError as error:
-        if error.filename is None:
-            _exit_as_bug()
-        _exit(f"cannot use {os.fsdecode(error.filename)} ({error.strerror}): is it what the option asks for?")
+        if isinstance(error.filename, str | bytes):
+            _exit(f"cannot read or write {os.fsdecode(error.filename)} ({error.strerror})")
+        if error.errno == errno.ENOSPC:
+            _exit(f"cannot write the result ({error.strerror}): free some space")
+        _exit_as_bug()
     except Exception:
         _exit_as_bug()
+
+
+def _is_null(stream: TextIO) -> bool:
+    """Whether a stream goes to the null device."""
+    try:
+        return os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+    except (OSError, ValueError):  # a stream of a test has no number
+        return False
 
 
 def _exit(reason: str, code: int = EXIT_BAD_INPUT) -> NoReturn:

@@ -17,6 +17,10 @@ class UserError(Exception):
     exit_code = EXIT_BAD_INPUT
 
 
+class RunError(UserError):
+    """What ends a run of many recordings, and not only the work on one: nothing more could be kept."""
+
+
 class UnexpectedError(UserError):
     """A bug in the work on one recording, whose traceback is in a log file."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import stat
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from forced_aligner.base.stopping import unfinished, uninterrupted
 MayReplace = Callable[[Path], bool]
 FileId = tuple[int, int]  # device and inode
 SHORT_NAME_CHARS = 12
+LOCK, PARTIAL = "lock", "partial"
+_LEFTOVER = re.compile(rf"\.[0-9a-f]{{{SHORT_NAME_CHARS}}}\.{LOCK}|\.[0-9a-f]{{16}}\.{PARTIAL}")
 
 
 def never(path: Path) -> bool:
@@ -35,9 +39,21 @@ def printable(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
-def short_name(path: Path, kind: str) -> str:
-    """The name of a hidden file beside `path`, short enough even where `path` has the longest name that is allowed."""
-    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:SHORT_NAME_CHARS]}.{kind}"
+def lock_name(path: Path) -> str:
+    """The name of the lock of `path`, a hidden file beside it: one for all spellings that a disk may take for one."""
+    name = unicodedata.normalize("NFC", printable(path.name)).casefold()
+    return f".{hashlib.sha256(name.encode()).hexdigest()[:SHORT_NAME_CHARS]}.{LOCK}"
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is a lock or an unfinished file that a killed run has left."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def identity(path: Path) -> str:
@@ -48,7 +64,7 @@ def identity(path: Path) -> str:
         return str(path.absolute())
 
 
-def find(path: Path) -> os.stat_result | None:
+def stat_of(path: Path) -> os.stat_result | None:
     """What is at `path`, or None; a path that the system refuses, as a name too long, has nothing."""
     try:
         return path.stat()
@@ -58,18 +74,24 @@ def find(path: Path) -> os.stat_result | None:
 
 def is_there(path: Path) -> bool:
     """Whether there is something at `path`."""
-    return find(path) is not None
+    return stat_of(path) is not None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file at `path`, in a folder that may be entered."""
+    found = stat_of(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder at `path`."""
-    found = find(path)
+    found = stat_of(path)
     return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def file_id(path: Path) -> FileId | None:
     """The same for all names of one file, also on a disk where case does not count; None where there is none."""
-    found = find(path)
+    found = stat_of(path)
     return (found.st_dev, found.st_ino) if found is not None else None
 
 
@@ -84,7 +106,7 @@ def require_writable(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise _cannot_write(path, error) from None
+        raise cannot_write(path, error) from None
 
 
 def write_whole(path: Path, content: str | bytes, may_replace: MayReplace = always) -> None:
@@ -93,7 +115,7 @@ def write_whole(path: Path, content: str | bytes, may_replace: MayReplace = alwa
     Raises:
         UserError: the place cannot be written, or a file is there that must not be replaced.
     """
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # short, where `path` has the longest name allowed
+    partial = path.with_name(f".{secrets.token_hex(8)}.{PARTIAL}")  # short, where `path` has the longest name allowed
     with unfinished(partial):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +124,7 @@ def write_whole(path: Path, content: str | bytes, may_replace: MayReplace = alwa
             with uninterrupted():
                 _move(partial, path, may_replace)
         except (OSError, ValueError) as error:
-            raise _cannot_write(path, error) from None
+            raise cannot_write(path, error) from None
         finally:
             with contextlib.suppress(OSError, ValueError):
                 partial.unlink()
@@ -124,13 +146,27 @@ def _move(partial: Path, path: Path, may_replace: MayReplace) -> None:
         partial.replace(path)
 
 
+def require_name(path: Path) -> None:
+    """Refuse a name that no file can have, before the work whose result would get it.
+
+    Raises:
+        UserError: it is too long, or its folder is none.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from None
+
+
 def require_regular(path: Path) -> None:
     """Refuse to write over what is no regular file.
 
     Raises:
         UserError: it is a folder, a device, a pipe or a socket.
     """
-    found = find(path)
+    found = stat_of(path)
     if found is not None and not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no regular file"
         raise UserError(f"cannot write {path}: it is {kind}; give the name of a file")
@@ -141,6 +177,7 @@ def _not_ours(path: Path) -> UserError:
     return UserError(f"{path} is there already, and this run did not make it: move it away, or choose another name")
 
 
-def _cannot_write(path: Path, error: OSError | ValueError) -> UserError:
+def cannot_write(path: Path, error: OSError | ValueError) -> UserError:
+    """The error for a place that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) else error
-    return UserError(f"cannot write {path} ({reason}): choose a folder that can be written")
+    return UserError(f"cannot write {path} ({reason}): choose a place that can be written")

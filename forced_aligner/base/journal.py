@@ -6,8 +6,10 @@ it depends on, so a journal may hold the results of several runs. It is removed 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +17,15 @@ from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import is_there, require_regular
+from forced_aligner.base.errors import RunError, UserError
+from forced_aligner.base.files import cannot_write, is_there, require_regular
 from forced_aligner.base.lock import locked
 from forced_aligner.base.records import Record, RecordT
 from forced_aligner.base.stopping import uninterrupted
 
 JOURNAL_SUFFIX = ".journal"
-FIRST_LINE = '{"file": "journal of qwen3-forcedaligner-coreml", "schema_version": 1}\n'
+PREFIX = '{"file": "journal of qwen3-forcedaligner-coreml", "schema_version": '
+FIRST_LINE = PREFIX + "1}\n"
 
 
 def digest_of(*parts: Record | str) -> str:
@@ -31,19 +34,17 @@ def digest_of(*parts: Record | str) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class Journal(Generic[RecordT]):
     """The results of a run so far."""
 
-    def __init__(self, path: Path, record: type[RecordT]) -> None:
+    def __init__(self, path: Path, record: type[RecordT], *, restart: bool = False) -> None:
         self.path = path
         self._record = record
-        self._results = dict(self._read())
+        if is_there(path):
+            self._require_journal()
+            if restart:
+                self.remove()
+        self._results = dict(self._read()) if is_there(path) else {}
 
     def get(self, key: str) -> RecordT | None:
         """The result with the digest `key`, if there is one."""
@@ -53,29 +54,40 @@ class Journal(Generic[RecordT]):
         """Keep a result.
 
         Raises:
-            UserError: the journal cannot be written.
+            RunError: the journal cannot be written.
         """
         line = json.dumps({"key": key, "result": result.model_dump(mode="json", by_alias=True)})
         self._results[key] = result
+        end = 0
         try:
             with uninterrupted(), self.path.open("a", encoding="utf-8") as file:
-                file.write(("" if file.tell() else FIRST_LINE) + line + "\n")
+                end = file.tell()
+                file.write(("" if end else FIRST_LINE) + line + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {self.path} ({error.strerror}): free space, then run it again") from None
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, end)  # half a line would spoil the next one
+            raise RunError(f"cannot write {self.path} ({error.strerror}): free space, then run it again") from None
 
     def remove(self) -> None:
         """Remove the file, once the run's output is written and complete."""
         self.path.unlink(missing_ok=True)
 
+    def _require_journal(self) -> None:
+        """Refuse a file that is none, whatever is asked for."""
+        require_regular(self.path)
+        with self.path.open("rb") as file:
+            found = file.read(len(PREFIX))
+        if found not in (b"", PREFIX.encode()):
+            raise UserError(f"{self.path} is there already, and is no journal: move it away")
+
     def _read(self) -> Iterator[tuple[str, RecordT]]:
         """The results in the file. What a kill has cut off at its end is removed, so that lines can be added."""
-        if not is_there(self.path):
-            return
-        require_regular(self.path)
         with self.path.open("rb+") as file:
-            if (first := file.readline()) and not FIRST_LINE.encode().startswith(first):
-                raise UserError(f"{self.path} is there already, and is no journal: move it away")
-            end = file.tell() if first.endswith(b"\n") else 0
+            first = file.readline()
+            if first != FIRST_LINE.encode():  # of another version, or cut off
+                file.truncate(0)
+                return
+            end = file.tell()
             for line in file:
                 if not line.endswith(b"\n"):
                     break
@@ -108,10 +120,7 @@ def journal_of(output: Path, record: type[RecordT], *, restart: bool = False) ->
     path = output.with_name(output.name + JOURNAL_SUFFIX)
     with locked(output, "choose another name"):
         try:
-            journal = Journal(path, record)
-            if restart:
-                journal.remove()
-                journal = Journal(path, record)
+            journal = Journal(path, record, restart=restart)
         except OSError as error:
-            raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+            raise cannot_write(path, error) from None
         yield journal

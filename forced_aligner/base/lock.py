@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import short_name
+from forced_aligner.base.files import cannot_write, lock_name
 from forced_aligner.base.stopping import unfinished
 
 
@@ -22,7 +22,7 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
     """
     import filelock
 
-    file = path.with_name(short_name(path, "lock"))
+    file = path.with_name(lock_name(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(file, timeout=0)
@@ -30,7 +30,7 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
     except filelock.Timeout:
         raise UserError(f"another run is writing {path}: wait for it, or {remedy}") from None
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+        raise cannot_write(path, error) from None
     try:
         with unfinished(file):
             yield

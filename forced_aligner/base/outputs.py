@@ -9,11 +9,11 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import (
     FileId,
     MayReplace,
-    always,
     file_id,
     identity,
     is_folder,
     never,
+    require_name,
     require_regular,
     write_whole,
 )
@@ -30,15 +30,17 @@ class Outputs:
         """Take what the run reads, and the end of the sentence about a file that is there already."""
         self._remedy = remedy
         self._inputs: dict[FileId, Path] = {}
-        self._owners: dict[str, str] = {}
+        self._owners: dict[str | FileId, str] = {}
+        self._replaceable: set[FileId] = set()
         self._written: dict[FileId, str] = {}
         self.protect(inputs)
 
     def protect(self, inputs: Iterable[Path]) -> None:
-        """Never write over `inputs`. A folder stands for all files in it."""
+        """Never write over `inputs`. A folder, such as a package, stands for all files in it."""
         for path in inputs:
-            files = [child for child in path.rglob("*") if child.is_file()] if is_folder(path) else [path]
-            self._inputs.update((found, file) for file in files if (found := file_id(file)))
+            for file in path.rglob("*") if is_folder(path) else [path]:
+                if found := file_id(file):
+                    self._inputs[found] = file
 
     def claim(self, path: Path, owner: str) -> None:
         """Keep `path` for the results of `owner`.
@@ -46,7 +48,7 @@ class Outputs:
         Raises:
             UserError: it is kept for another owner.
         """
-        other = self._owners.setdefault(identity(path), owner)
+        other = self._owners.setdefault(file_id(path) or identity(path), owner)
         if other != owner:
             raise _belongs_to(path, other)
 
@@ -65,14 +67,18 @@ class Outputs:
         self.claim(path, owner)
         found = file_id(path)
         if found is None:
+            require_name(path)
             return
         if found in self._inputs:
             raise UserError(f"{path} would overwrite {self._inputs[found]}, which this run reads: choose another name")
         if self.was_written_for_another(path, owner):
             raise _belongs_to(path, self._written[found])
         require_regular(path)
-        if found not in self._written and not may_replace(path):
+        if found in self._written or found in self._replaceable:
+            return
+        if not may_replace(path):
             raise UserError(f"{path} is there already, and this run did not make it: {self._remedy}")
+        self._replaceable.add(found)
 
     def write(self, path: Path, content: str | bytes, owner: str = "", may_replace: MayReplace = never) -> None:
         """Write `content` to `path` in one step, if it is ours. A link stays, and the file that it names is written.
@@ -81,8 +87,8 @@ class Outputs:
             UserError: see `check`, or the place cannot be written.
         """
         self.check(path, owner, may_replace)
-        is_ours = file_id(path) in self._written
-        write_whole(Path(identity(path)), content, always if is_ours else may_replace)
+        checked = file_id(path)
+        write_whole(Path(identity(path)), content, lambda place: file_id(place) == checked)
         if found := file_id(path):
             self._written[found] = owner
 

@@ -34,12 +34,12 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
     try:
         return record.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["loc"] == ("schema_version",):
-            found = f"is of version {first['input']!r}, which this version of the program does not read"
+        errors = error.errors()
+        for version in (found for found in errors if found["loc"] == ("schema_version",)):
+            found = f"is of version {version['input']!r}, which this version of the program does not read"
             raise UserError(f"{path} {found}: use the version that wrote it, or {remedy}") from None
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{path} is not a valid {path.name}: {where}: {first['msg']}; {remedy}") from None
+        where = ".".join(str(part) for part in errors[0]["loc"]) or "the file"
+        raise UserError(f"{path} is not as it must be: {where}: {errors[0]['msg']}; {remedy}") from None
 
 
 def to_json(record: Record) -> str:

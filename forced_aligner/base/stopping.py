@@ -22,7 +22,7 @@ SIGNAL_EXIT = 128  # the exit code of a program that a signal ended is this plus
 SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 REMOVAL_S = 2.0  # longest time to remove what the main thread may still be writing
 
-_unfinished: set[Path] = set()
+_unfinished: list[Path] = []  # what was begun last is removed first, so that a lock goes last
 _uninterrupted = threading.RLock()
 _is_stopping = threading.Event()
 
@@ -32,6 +32,7 @@ def exit_on_signals() -> None:
 
     The commands call this before they import anything that takes long.
     """
+    _open_closed_streams()
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
     signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
@@ -41,14 +42,42 @@ def exit_on_signals() -> None:
     threading.Thread(target=_wait, args=(receiving,), daemon=True).start()
 
 
+def _open_closed_streams() -> None:
+    """Give every standard stream that was closed a place where nothing is read or kept.
+
+    Otherwise the next file that is opened takes its number, and gets what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays
+            setattr(sys, name, stream)
+
+
 @contextlib.contextmanager
 def unfinished(path: Path) -> Iterator[None]:
     """Within the block, `path` is a file or folder that a signal removes."""
-    _unfinished.add(path)
+    _unfinished.append(path)
     try:
         yield
     finally:
-        _unfinished.discard(path)
+        _unfinished.remove(path)
+
+
+@contextlib.contextmanager
+def removed_temporaries() -> Iterator[None]:
+    """Within the block, all temporary files, those of libraries too, are in a folder that a signal removes."""
+    import tempfile  # not needed by commands that only look at their options
+
+    with tempfile.TemporaryDirectory() as folder, unfinished(Path(folder)):
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @contextlib.contextmanager
@@ -79,7 +108,7 @@ def _wait(receiving: int) -> None:
 def _remove_unfinished() -> None:
     """Remove all unfinished files and folders, again if the main thread has written meanwhile."""
     deadline = time.monotonic() + REMOVAL_S
-    while time.monotonic() < deadline and (left := [path for path in list(_unfinished) if os.path.lexists(path)]):
+    while time.monotonic() < deadline and (left := [path for path in reversed(_unfinished) if os.path.lexists(path)]):
         for path in left:
             with contextlib.suppress(OSError):
                 if path.is_dir() and not path.is_symlink():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_file
 from forced_aligner.base.reading import read_json_value
 from forced_aligner.base.text import visible
 
@@ -15,22 +16,6 @@ MAX_CONFIG_BYTES = 16 << 20  # a config with 5,000 labels has 0.2 MB, an index o
 _INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors")
 _AGAIN = "fetch the checkpoint again"
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder at `path`; a path that no folder can have is none."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is a regular file at `path`, in a folder that may be entered."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import file_digest, is_file, is_folder
 from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID
 from forced_aligner.base.paths import DEMO_FOLDER
 from forced_aligner.base.text import visible
-from forced_aligner.checkpoint.files import CHECKPOINT_FILES, is_file, is_folder, weight_files
+from forced_aligner.checkpoint.files import CHECKPOINT_FILES, weight_files
 
 HUB_TIMEOUT_S = 6.0  # after which the hub counts as unreachable
 
@@ -40,8 +41,7 @@ class Checkpoint:
         digest = hashlib.sha256()
         for path in [self.folder / "config.json", *weight_files(self.folder)]:
             try:
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(bytes.fromhex(file_digest(path)))
             except OSError as error:
                 raise UserError(f"cannot read {path} ({error.strerror}): make it readable") from None
         return digest.hexdigest()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import is_file
 from forced_aligner.base.reading import read_text
 from forced_aligner.base.text import visible
-from forced_aligner.checkpoint.files import is_file, raw_config, read_settings
+from forced_aligner.checkpoint.files import raw_config, read_settings
 
 if TYPE_CHECKING:
     from transformers import Qwen2Tokenizer, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor

@@ -23,7 +23,7 @@ SpokenT = TypeVar("SpokenT", bound=Spoken)
 
 
 def choose(clips: Sequence[SpokenT], count: int | None) -> list[SpokenT]:
-    """At most `count` of `clips`, in their order; all where `count` is None. A draw is said on stderr.
+    """At most `count` of `clips`, in their order; all where `count` is None.
 
     The speakers, and the clips of each, are shuffled with a fixed seed. Then one clip of each speaker is taken in turn.
     Clips without a speaker are a speaker of their own.
@@ -39,13 +39,18 @@ def choose(clips: Sequence[SpokenT], count: int | None) -> list[SpokenT]:
     for queue in queues:
         draw.shuffle(queue)
     turns = (index for index in chain.from_iterable(zip_longest(*queues)) if index is not None)
-    chosen = [clips[index] for index in sorted(index for index, _ in zip(turns, range(count), strict=False))]
-    log(choice_note(chosen, clips))
-    return chosen
+    return [clips[index] for index in sorted(index for index, _ in zip(turns, range(count), strict=False))]
 
 
-def choice_note(chosen: Sequence[Spoken], clips: Sequence[Spoken]) -> str:
-    """One line on how `chosen` was drawn, such as `3 of 2620 recordings, a seeded draw over 3 of 40 speakers`."""
+def announce_choice(chosen: Sequence[Spoken], clips: Sequence[Spoken]) -> str:
+    """How `chosen` was taken from `clips`, as `3 of 2620 recordings, a seeded draw over 3 of 40 speakers`.
+
+    A draw is said on stderr, too.
+    """
+    if len(chosen) == len(clips):
+        return f"all {len(clips)} recordings"
     speakers, taken = ({clip.speaker for clip in some if clip.speaker is not None} for some in (clips, chosen))
     over = f" over {len(taken)} of {len(speakers)} speakers" if speakers else ""
-    return f"{len(chosen)} of {len(clips)} recordings, a seeded draw{over}"
+    note = f"{len(chosen)} of {len(clips)} recordings, a seeded draw{over}"
+    log(note)
+    return note

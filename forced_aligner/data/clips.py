@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from forced_aligner.base.console import log
@@ -62,6 +63,11 @@ def load_clips(
     return paired_clips(Path(dataset), language)
 
 
+def as_typed(text: str) -> str:
+    """A text of the command line: UTF-8, whatever the locale says. A byte that is not stays half a surrogate pair."""
+    return os.fsencode(text).decode(errors="surrogateescape")
+
+
 def input_clips(
     audio_file: Path | None, text: str | None, text_file: Path | None, files: Path | None, language: str | None
 ) -> list[Clip]:
@@ -75,9 +81,9 @@ def input_clips(
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
-    transcript = text if text_file is None else read_text(text_file)
+    transcript = as_typed(text or "") if text_file is None else read_text(text_file)
     sources = () if text_file is None else (str(text_file),)
-    return [Clip(audio=str(audio_file), transcript=transcript or "", language=language, sources=sources)]
+    return [Clip(audio=str(audio_file), transcript=transcript, language=language, sources=sources)]
 
 
 def _demo_clips(folder: Path) -> list[Clip]:

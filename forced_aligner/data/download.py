@@ -15,6 +15,7 @@ from urllib3.exceptions import ReadTimeoutError
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import require_writable
+from forced_aligner.base.stopping import unfinished
 
 TIMEOUT_S = 30  # for the server's answer, and between two chunks of it
 CHUNK_BYTES = 1 << 16  # the most that a broken connection loses: urllib3 drops an incomplete chunk
@@ -98,7 +99,7 @@ def unpack(archive: Path, inner: str, folder: Path) -> None:
     scratch_dir = folder / f".{archive.name}.unpacking"
     shutil.rmtree(scratch_dir, ignore_errors=True)  # from a run that was killed
     try:
-        with tarfile.open(archive) as tar:
+        with unfinished(scratch_dir), tarfile.open(archive) as tar:
             tar.extractall(scratch_dir, filter="data")  # the filter refuses paths outside of the folder
         for entry in _entries(scratch_dir / inner):
             if not (folder / entry.name).exists():

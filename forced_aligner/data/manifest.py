@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import FileId, file_id
 from forced_aligner.base.reading import (
     MAX_MANIFEST_BYTES,
     MAX_MANIFEST_ROWS,
@@ -32,7 +30,7 @@ def manifest_clips(path: Path, language: str | None) -> list[Clip]:
 
     NeMo's key `audio_filepath` is taken for `audio`. Its `offset` and `duration`, which may name a part of a file, must
     stand for the whole file. Audio paths are relative to the manifest. What is wrong with one recording alone, such as
-    an audio file that the manifest has named before, is the `problem` of its clip.
+    a transcript that is too long, is the `problem` of its clip.
 
     Args:
         path: the manifest.
@@ -43,16 +41,10 @@ def manifest_clips(path: Path, language: str | None) -> list[Clip]:
             damaged or lacks a key.
     """
     clips: list[Clip] = []
-    lines: dict[FileId | str, int] = {}  # of each audio file; one that is not there goes by its path
     for number, row in _rows(path):
         if len(clips) == MAX_MANIFEST_ROWS:
             raise UserError(f"{path} lists more than {MAX_MANIFEST_ROWS} recordings: split it")
-        clip = _clip(path, number, row, language)
-        first = lines.setdefault(file_id(Path(clip.audio)) or os.path.normpath(clip.audio), number)
-        if first != number:
-            twice = f"{path.name} names this audio file in line {first} and in line {number}: each result would"
-            clip = clip.model_copy(update={"problem": f"{twice} overwrite the other; keep one line"})
-        clips.append(clip)
+        clips.append(_clip(path, number, row, language))
     if not clips:
         raise UserError(f"{path} lists no recordings")
     return clips

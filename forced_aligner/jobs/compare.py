@@ -6,8 +6,8 @@ from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
-from forced_aligner.base.files import require_writable
-from forced_aligner.base.journal import Journal, digest_of, file_digest, journal_of
+from forced_aligner.base.files import file_digest, require_writable
+from forced_aligner.base.journal import Journal, digest_of, journal_of
 from forced_aligner.base.machine import chip_name, system_name
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file

@@ -14,6 +14,7 @@ from forced_aligner.base.journal import JOURNAL_SUFFIX
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import file_of, write_json
+from forced_aligner.base.stopping import removed_temporaries
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.checkpoint.processor import load_processor, save_processor
@@ -39,6 +40,11 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
     Raises:
         UserError: options that do not fit, a checkpoint that cannot be loaded, or a folder that cannot be written.
     """
+    with removed_temporaries():
+        return _convert(checkpoint, output_dir, options)
+
+
+def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
     options.validate()
     processor = load_processor(checkpoint.folder)
     expected = expected_metadata(checkpoint, processor, options)

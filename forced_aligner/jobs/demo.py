@@ -7,8 +7,8 @@ from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.base.console import log
-from forced_aligner.base.files import write_whole
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
+from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import find_checkpoint
@@ -37,6 +37,8 @@ def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
     Raises:
         UserError: `folder` cannot be written, or the repository is incomplete.
     """
+    outputs = Outputs()
+    outputs.check(folder / PICTURE_FILE, "", is_own_picture)
     checkpoint = find_checkpoint(DEMO_MODEL_ID)
     log("1/4  convert the demo aligner")
     convert(checkpoint, folder / MODEL_FOLDER, Options(DEFAULT_COMPONENTS, force=True))
@@ -56,7 +58,7 @@ def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
         {"packages": alignments[drawn].words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []},
         f"{Path(sample.audio).name}: {sample.transcript}",
         folder / PICTURE_FILE,
-        write=partial(write_whole, may_replace=is_own_picture),
+        write=partial(outputs.write, may_replace=is_own_picture),
     )
     log(f"{MODEL_FOLDER}/ with {PARITY_FILE}, {REFERENCE_FILE} and {PICTURE_FILE} are in {folder}")
     return report

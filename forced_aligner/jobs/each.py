@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from forced_aligner.base.console import log, tracked
-from forced_aligner.base.errors import UnexpectedError, UserError
+from forced_aligner.base.errors import RunError, UnexpectedError, UserError
 from forced_aligner.base.files import printable, require_regular
 from forced_aligner.base.stopping import wait_if_stopping
 from forced_aligner.score.records import FailedClip
 
 T = TypeVar("T")
-ERROR_LOG = "forced-aligner-errors.log"  # beside the results
+ERROR_LOG = "forced-aligner-errors.log"  # beside the results of infer, or beside the reference
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ def for_each(
 
     Returns:
         The recordings that failed, in order.
+
+    Raises:
+        RunError: nothing more can be kept.
     """
     failures = []
     for number, item in enumerate(tracked(items), 1):
@@ -49,6 +52,8 @@ def for_each(
         label = f"[{number}/{len(items)}] {Path(audio).name}"
         try:
             log(f"{label}  {work(item)}")
+        except RunError:
+            raise
         except Exception as error:
             wait_if_stopping()
             failure = error if isinstance(error, UserError) else _unexpected(error, audio, error_log)

@@ -16,7 +16,7 @@ from forced_aligner.align.long_recording import align_recording
 from forced_aligner.align.mel import log_mel
 from forced_aligner.base.console import log, log_progress
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import MayReplace, always, is_there, never, printable
+from forced_aligner.base.files import MayReplace, always, is_there, never, printable, require_writable
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
@@ -133,7 +133,11 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Seque
 
     Returns:
         The recordings that failed.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
+    require_writable(output.folder / ERROR_LOG)
     read = [Path(file) for clip in clips for file in (clip.audio, *clip.sources)]
     outputs = Outputs([*read, *inputs], "give --overwrite or --skip-existing, or choose another --output-dir")
     jobs = [_Job(clip, f"recording {number}, {clip.audio}", output) for number, clip in enumerate(clips, 1)]

@@ -102,7 +102,8 @@ def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple
         ("within 80 ms", f"{percent_text(parity.within_80ms_percent)} %"),
         ("within 160 ms", f"{percent_text(parity.within_160ms_percent)} %"),
         ("thresholds", f"AAS {gate.max_aas_ms:g} ms, {gate.min_within_20ms_percent:g} % within 20 ms"),
-        ("files that could not be measured", f"{len(parity.failed)}"),
+        ("files that could not be measured", f"{len(parity.failed)} (by PyTorch: {reference.failed})"),
+        ("choice of the files", text(reference.choice or "all that were given")),
         ("measured on", text(f"{environment.system}, {environment.chip}")),
         (
             "compute units" if environment.compute_units else "device",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +16,8 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
 from forced_aligner.align.prompt import split_words
 from forced_aligner.align.times import word_time
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import printable, require_writable
-from forced_aligner.base.journal import Journal, digest_of, file_digest, journal_of
+from forced_aligner.base.files import file_digest, printable, require_writable
+from forced_aligner.base.journal import Journal, digest_of, journal_of
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import file_of, to_json
@@ -68,7 +67,7 @@ def make_reference(
     output: Path,
     device: DeviceName = "cpu",
     *,
-    inputs: Sequence[Path] = (),
+    choice: str | None = None,
     restart: bool = False,
 ) -> Reference:
     """Align every clip in float32 on `device` and write the reference to `output`.
@@ -81,7 +80,7 @@ def make_reference(
         clips: the recordings.
         output: the file. Only a reference is replaced there, and no file that the run reads.
         device: where PyTorch computes.
-        inputs: files and folders that the run reads beside the clips.
+        choice: how the clips were chosen, for the record.
         restart: begin anew.
 
     Raises:
@@ -89,11 +88,11 @@ def make_reference(
             be aligned.
     """
     require_device(device)
-    outputs = Outputs([*(Path(file) for clip in clips for file in (clip.audio, *clip.sources)), *inputs])
+    outputs = Outputs(Path(file) for clip in clips for file in (clip.audio, *clip.sources))
     outputs.check(output, "", file_of(Reference))
     require_writable(output)
     with journal_of(output, ReferenceSample, restart=restart) as journal:
-        reference = _measure(checkpoint, clips, output, device, journal)
+        reference = _measure(checkpoint, clips, output, device, journal).model_copy(update={"choice": choice})
         outputs.write(output, to_json(reference), may_replace=file_of(Reference))
         if not reference.failed:
             journal.remove()
@@ -119,7 +118,9 @@ def _measure(
         sample = known or _reference_sample(model, processor, clip, audio_path)
         if known is None:
             journal.put(key, sample)
-        samples.append(sample)
+        # Read anew in each run: their file may have been repaired meanwhile.
+        words = [word.text for word in sample.alignments]
+        samples.append(sample.model_copy(update={"true_alignments": true_times(clip, words)}))
         note = f"{sample.duration_s:.1f} s  {len(sample.alignments)} words  {sample.latency_ms:.0f} ms"
         return f"{note}, from an earlier run" if known else note
 
@@ -152,7 +153,6 @@ def _reference_sample(
         duration_s=round(samples.size / SAMPLE_RATE_HZ, 4),
         latency_ms=round(latency_ms, 1),
         alignments=words,
-        true_alignments=true_times(clip, [word.text for word in words]),
         speaker=clip.speaker,
     )
 

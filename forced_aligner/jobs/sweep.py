@@ -10,9 +10,10 @@ from typing import Any
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import write_whole
+from forced_aligner.base.files import require_writable
+from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
-from forced_aligner.base.records import file_of, write_json
+from forced_aligner.base.records import file_of, to_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.convert.options import Options
 from forced_aligner.data.records import Clip
@@ -26,7 +27,7 @@ from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.names import BackendName
 from forced_aligner.score.gate import Gate
-from forced_aligner.score.records import ParityReport, Sweep, SweepRow
+from forced_aligner.score.records import FailedClip, ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
 from individual_components import DEFAULT_COMPONENTS
 
@@ -71,7 +72,10 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
         UserError: an unknown preset, or a folder that cannot be written.
     """
     options.validate()
-    folder.mkdir(parents=True, exist_ok=True)
+    outputs = Outputs()
+    outputs.check(folder / SWEEP_FILE, "", file_of(Sweep))
+    outputs.check(folder / PICTURE_FILE, "", is_own_picture)
+    require_writable(folder / SWEEP_FILE)
     log("PyTorch reference")
     reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
     rows: list[SweepRow] = []
@@ -82,8 +86,13 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
         conversion = Options(DEFAULT_COMPONENTS, options.decoder_lengths, force=True, **PRESETS[preset])
         metadata = convert(checkpoint, folder / preset, conversion)
         aligner = open_aligner(folder / preset, options.backend)
-        calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
-        report, _ = compare(aligner, reference, folder, Gate())
+        try:
+            calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
+            report, _ = compare(aligner, reference, folder, Gate())
+        except UserError as error:  # such as scores that are not finite; the other presets are measured all the same
+            log(f"{preset}: FAILED: {error}")
+            failed[preset] = FailedClip(audio=preset, reason=str(error), unexpected=False)
+            continue
         write_json(report, folder / preset / PARITY_FILE, file_of(ParityReport))
         scores = {key: measure_component(aligner.backend, calls, key) for key in DEFAULT_COMPONENTS}
         rows.append(sweep_row(preset, metadata, report, scores))
@@ -95,9 +104,10 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
         failed=list(failed.values()),
         rows=rows,
     )
-    write_json(sweep, folder / SWEEP_FILE, file_of(Sweep))
-    points, write = [size_point(row) for row in rows], partial(write_whole, may_replace=is_own_picture)
-    plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
+    outputs.write(folder / SWEEP_FILE, to_json(sweep), may_replace=file_of(Sweep))
+    if rows:
+        points, write = [size_point(row) for row in rows], partial(outputs.write, may_replace=is_own_picture)
+        plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
     return sweep
 
 

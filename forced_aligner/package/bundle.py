@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import is_folder
-from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
+from forced_aligner.base.files import file_digest, is_file, is_folder, is_leftover
+from forced_aligner.base.paths import METADATA_FILE
+from forced_aligner.base.reading import read_json_value
 from forced_aligner.base.records import read_json
 from forced_aligner.package.contract import (
     MANIFEST,
@@ -23,7 +24,6 @@ from forced_aligner.package.folder import recover_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 
 CONVERT_HINT = "convert the model with convert-coreml.py"
-OWN_FILES = (METADATA_FILE, PARITY_FILE)
 SHOWN_FILES = 3  # that an error names
 PACKAGE_FILES = (MANIFEST, SPEC_FILE, WEIGHTS_FILE)
 
@@ -43,15 +43,13 @@ def package_digest(package: Path) -> str:
     digest = hashlib.sha256()
     for path in package_files(package):
         digest.update(path.relative_to(package).as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(file_digest(path)))
     return digest.hexdigest()
 
 
 def processor_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 (hex) of each file of the tokenizer and processor, by name: all that the processor has saved."""
-    names = (path.name for path in sorted(folder.iterdir()) if path.is_file() and path.name not in OWN_FILES)
-    return {name: _file_digest(folder / name) for name in names if not name.startswith(".")}
+    """SHA-256 (hex) of each file in a folder that a processor was saved to, by name."""
+    return {path.name: file_digest(path) for path in sorted(folder.iterdir())}
 
 
 def files_of(folder: Path, metadata: BundleMetadata) -> list[Path]:
@@ -71,23 +69,36 @@ def require_own_files(folder: Path, also: Collection[str] = (), *, remedy: str) 
     Raises:
         UserError: it is not a converted model, or holds other files too.
     """
-    if not (folder / METADATA_FILE).is_file():
+    if not is_file(folder / METADATA_FILE):
         raise UserError(f"{folder} is not a converted model: {remedy}")
-    metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
-    files = {Path(name) for name in (METADATA_FILE, *metadata.processor_files)}
-    files |= {Path(record.package) / file for record in metadata.components.values() for file in PACKAGE_FILES}
+    processor_files, packages = _named_files(folder / METADATA_FILE)
+    files = {Path(name) for name in (METADATA_FILE, *processor_files)}
+    files |= {Path(package) / file for package in packages for file in PACKAGE_FILES}
     expected = {parent for file in files for parent in (file, *file.parents)}
-    found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.name != ".DS_Store"]
-    foreign = [str(path) for path in found if path not in expected and path.parts[0] not in also]
+    found = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if not _is_nobodys(path.name)]
+    foreign = [
+        str(path)  # without what lies in a folder that is foreign itself
+        for path in found
+        if path not in expected and path.parent in expected and path.parts[0] not in also
+    ]
     if foreign:
         more = f" and {len(foreign) - SHOWN_FILES} more" if len(foreign) > SHOWN_FILES else ""
         named = ", ".join(foreign[:SHOWN_FILES]) + more
         raise UserError(f"{folder} also holds {named}, which is not of the conversion: {remedy}")
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_nobodys(name: str) -> bool:
+    return name == ".DS_Store" or is_leftover(name)
+
+
+def _named_files(metadata: Path) -> tuple[list[str], list[str]]:
+    """The processor files and the packages that a `metadata.json` of any version names; none where it is damaged."""
+    try:
+        content = read_json_value(metadata)
+        records = content["components"].values()
+        return list(content["processor_files"]), [str(record["package"]) for record in records]
+    except (UserError, LookupError, TypeError, AttributeError):
+        return [], []
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ class Bundle:
             if package_digest(package) != record.sha256:
                 raise UserError(f"{package} is damaged: its SHA-256 is not that of {METADATA_FILE}; {CONVERT_HINT}")
         for name, digest in bundle.metadata.processor_files.items():
-            if not (folder / name).is_file() or _file_digest(folder / name) != digest:
+            if not (folder / name).is_file() or file_digest(folder / name) != digest:
                 raise UserError(f"{folder / name} is missing or damaged: {CONVERT_HINT}")
         return bundle
 

@@ -48,6 +48,8 @@ def write_folder(folder: Path, check: Check = refuse_existing) -> Iterator[Path]
         UserError: another run writes `folder`, it is there already and must stay, or it cannot be written.
     """
     folder = Path(identity(folder))
+    if not folder.name:
+        raise UserError(f"{folder} is no place for a converted folder: choose another --output-dir")
     with locked(folder, "choose another folder"):
         _put_back(folder)
         check_place(folder, check)
@@ -70,7 +72,7 @@ def write_folder(folder: Path, check: Check = refuse_existing) -> Iterator[Path]
 def recover_folder(folder: Path) -> None:
     """Put back what a run that was killed between two renames has left of `folder`."""
     folder = Path(identity(folder))
-    if is_there(folder) or not is_there(folder.with_name(OLD_NAME.format(folder.name))):
+    if not folder.name or is_there(folder) or not is_there(folder.with_name(OLD_NAME.format(folder.name))):
         return
     with locked(folder, "choose another folder"):
         _put_back(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,15 @@ class Gate:
 
     max_aas_ms: float = 5.0
     min_within_20ms_percent: float = 95.0
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that mean nothing.
+
+        Raises:
+            UserError: one is not finite.
+        """
+        if not math.isfinite(self.max_aas_ms) or not math.isfinite(self.min_within_20ms_percent):
+            raise UserError("--max-aas and --min-within-20ms take finite numbers, in ms and in percent")
 
     def passes(self, scores: Scores) -> bool:
         """Whether both thresholds are met."""

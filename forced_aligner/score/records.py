@@ -54,14 +54,18 @@ class Reference(Record):
     environment: ReferenceEnvironment
     samples: list[ReferenceSample] = Field(min_length=1)
     failed: list[FailedClip] = Field(default_factory=list)
+    choice: str | None = None  # how the clips were chosen
 
     def head(self, count: int) -> Reference:
         """The reference with its first `count` clips alone."""
         return self.cut_to(self.samples[:count])
 
-    def cut_to(self, samples: list[ReferenceSample]) -> Reference:
-        """The reference with these of its clips alone."""
-        return self.model_copy(update={"samples": samples, "num_samples": len(samples)})
+    def cut_to(self, samples: list[ReferenceSample], how: str | None = None) -> Reference:
+        """The reference with these of its clips alone; `how` they were chosen is added to how the others were."""
+        choice = self.choice
+        if len(samples) < len(self.samples):
+            choice = "; ".join(filter(None, (self.choice, how))) or None
+        return self.model_copy(update={"samples": samples, "num_samples": len(samples), "choice": choice})
 
 
 class Scores(Record):
@@ -117,6 +121,8 @@ class ReferenceIdentity(Record):
 
     sha256: str  # of its clips and their times
     environment: ReferenceEnvironment
+    choice: str | None
+    failed: int  # clips that PyTorch could not align, so that nothing was compared
 
 
 class ParityReport(Scores):

@@ -105,7 +105,12 @@ def identity_of(reference: Reference) -> ReferenceIdentity:
         sample.model_dump_json(include={"transcript", "language", "alignments", "true_alignments"})
         for sample in reference.samples
     ]
-    return ReferenceIdentity(sha256=digest_of(*clips), environment=reference.environment)
+    return ReferenceIdentity(
+        sha256=digest_of(*clips),
+        environment=reference.environment,
+        choice=reference.choice,
+        failed=len(reference.failed),
+    )
 
 
 def _truth_scores(packages: NDArray[np.float64], pytorch: NDArray[np.float64]) -> TruthScores:

@@ -69,6 +69,7 @@ def verdict(report: ParityReport) -> str:
     """The report in one sentence, with its thresholds."""
     gate, outcome = report.gate, "passed" if report.passed else "FAILED"
     missing = f"; {len(report.failed)} files could not be measured" if report.failed else ""
+    missing += f"; the reference lacks {report.reference.failed} files" if report.reference.failed else ""
     return (
         f"{outcome}: {report.moved} of {report.boundaries} boundaries moved, {report.beyond_160ms} beyond 160 ms "
         f"({percent_text(report.bin_exact_percent)} % bin-exact), AAS {report.aas_ms:.2f} ms; thresholds: AAS "
@@ -79,7 +80,7 @@ def verdict(report: ParityReport) -> str:
 def print_rows(rows: list[SweepRow], title: str) -> None:
     """Print a row for each converted folder, with the PSNR of each measured component, or that it is not finite."""
     table = Table(title=visible(title))
-    keys = list(rows[0].components)
+    keys = list(rows[0].components) if rows else []
     scores = ["MB", "boundaries", "moved", ">80 ms", ">160 ms", "max ms", "bin-exact %", "AAS ms"]
     for heading in ["packages", *scores, *(f"{key} dB" for key in keys)]:
         table.add_column(heading, justify="left" if heading == "packages" else "right")

@@ -119,6 +119,11 @@ def test_the_longest_name_that_a_file_can_have_can_be_written(tmp_path):
         write_whole(tmp_path / ("a" * 256), "content")
 
 
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
+    with pytest.raises(UserError, match=r"cannot write .*\(File name too long\)"):
+        Outputs().check(tmp_path / ("a" * 256), "", never)
+
+
 def test_others_may_read_what_is_written(tmp_path):
     before = os.umask(0o022)
     try:

@@ -1,5 +1,7 @@
 """Signals and closed pipes: one line or none, the right exit code, at once, and nothing unfinished left."""
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -112,6 +114,40 @@ def test_a_program_that_runs_on_after_a_hang_up_still_does(tmp_path):
     assert run.returncode == 0
 
 
+def test_streams_that_are_closed_are_no_trouble(tmp_path):
+    """The number of a closed stream must not go to the next file that is opened."""
+    code = (
+        "from forced_aligner.base.stopping import exit_on_signals\n"
+        "exit_on_signals()\n"
+        "from forced_aligner.base.console import log, show, show_table\n"
+        f"file = open({str(tmp_path / 'file')!r}, 'w'); log('a'); show('b'); show_table('c'); print('d')"
+    )
+    command = f"exec {sys.executable} -c {shlex.quote(code)} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, check=False).returncode == 0
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_temporary_files_are_removed_too(tmp_path):
+    code = (
+        "import tempfile, time\n"
+        "from forced_aligner.base.stopping import removed_temporaries\n"
+        "with removed_temporaries():\n"
+        "    tempfile.mkdtemp()\n"
+        "    (folder / 'finished').touch()\n"
+        "    time.sleep(60)"
+    )
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    (tmp_path / "out").mkdir()
+    with start(code, arguments=[str(tmp_path / "out")], env={**os.environ, "TMPDIR": str(temporary)}) as run:
+        run.stdout.readline()
+        while not any(temporary.glob("*/*")):
+            time.sleep(0.001)
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=DEADLINE_S)
+    assert list(temporary.iterdir()) == []
+
+
 PRINTS = (
     "import typer; from forced_aligner.base.console import run_app, show, show_table, write_result\n"
     "app = typer.Typer()\n"
@@ -131,6 +167,22 @@ def test_a_closed_pipe_ends_the_program_without_a_word(call):
         run.stdout.close()
         said = run.stderr.read()
     assert (run.returncode, said) == (141, b"")
+
+
+def test_a_closed_pipe_under_help_is_no_missed_threshold():
+    with subprocess.Popen(
+        [sys.executable, "compare-models.py", "--help"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdout.close()
+        said = run.stderr.read()
+    assert (run.returncode, said) == (141, b"")
+
+
+def test_results_are_utf_8_whatever_the_locale_says():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", PRINTS.format("show('\u2014 \u4f60')")]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment, check=True)
+    assert run.stdout.decode() == "\u2014 \u4f60\n"
 
 
 def test_a_full_disk_under_stdout_is_one_sentence(small_disk):

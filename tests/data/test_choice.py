@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from forced_aligner.data.choice import choice_note, choose
+from forced_aligner.data.choice import announce_choice, choose
 from forced_aligner.data.records import Clip
 
 
@@ -37,6 +37,7 @@ def test_a_choice_can_be_repeated_and_keeps_the_order():
 def test_all_are_taken_where_there_are_no_more(count, capsys):
     clips = clips_of(a=50, b=30)
     assert choose(clips, count) == clips
+    assert announce_choice(choose(clips, count), clips) == "all 80 recordings"
     assert capsys.readouterr().err == ""
 
 
@@ -45,12 +46,12 @@ def test_without_speakers_it_is_a_plain_draw():
     chosen = choose(clips, 5)
     assert len(chosen) == 5
     assert chosen != clips[:5]
-    assert choice_note(chosen, clips) == "5 of 100 recordings, a seeded draw"
+    assert announce_choice(chosen, clips) == "5 of 100 recordings, a seeded draw"
 
 
 def test_a_draw_is_said_with_its_speakers(capsys):
     clips = clips_of(a=50, b=30, c=1)
-    choose(clips, 2)
+    announce_choice(choose(clips, 2), clips)
     assert capsys.readouterr().err == "2 of 81 recordings, a seeded draw over 2 of 3 speakers\n"
 
 

@@ -191,20 +191,6 @@ def test_a_part_of_a_file_is_the_problem_of_its_clip(fields, problem):
         first.check()
 
 
-def test_an_audio_file_that_is_named_twice_is_the_problem_of_its_second_line(tmp_path):
-    (tmp_path / "a.wav").touch()
-    (tmp_path / "b.wav").symlink_to("a.wav")
-    rows = [{"audio": name, "text": "one"} for name in ("a.wav", "c.wav", "./a.wav", "b.wav")]
-    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    clips = manifest_clips(tmp_path / "m.jsonl", None)
-    assert [clip.problem is None for clip in clips] == [True, True, False, False]
-    (tmp_path / "a.wav").unlink()  # what is not there goes by its name
-    assert [clip.problem is None for clip in manifest_clips(tmp_path / "m.jsonl", None)] == [True, True, False, True]
-    assert clips[2].problem == (
-        "m.jsonl names this audio file in line 1 and in line 3: each result would overwrite the other; keep one line"
-    )
-
-
 def test_a_very_long_transcript_is_the_problem_of_its_clip(monkeypatch):
     monkeypatch.setattr(manifest, "MAX_TRANSCRIPT_BYTES", 1000)
     for name, content in (("m.csv", "audio,text\na.wav,{}\nb.wav,two"), ("m.jsonl", nemo(text="{}") + "\n" + nemo())):

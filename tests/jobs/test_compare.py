@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from forced_aligner.align.chain import Aligner
-from forced_aligner.base.errors import UserError
+from forced_aligner.base.errors import RunError, UserError
+from forced_aligner.base.journal import Journal
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.data.pairs import paired_clips
-from forced_aligner.data.records import WordTime
+from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.jobs import reference as reference_job
 from forced_aligner.jobs.compare import compare, compare_and_write
 from forced_aligner.jobs.reference import make_reference
@@ -23,7 +24,7 @@ from forced_aligner.package.provenance import PROJECT, version_string
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import ParityReport, Reference, RunEnvironment
+from forced_aligner.score.records import FailedClip, ParityReport, Reference, RunEnvironment
 from forced_aligner.score.report import identity_of, make_report, score_clip
 from forced_aligner.score.tables import percent_text, verdict
 
@@ -289,6 +290,53 @@ def test_a_reference_never_replaces_what_the_run_reads(demo_checkpoint, demo_cli
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_true_times_are_read_anew_when_a_run_goes_on(demo_checkpoint, demo_clips, tmp_path):
+    audio = tmp_path / "talk.flac"
+    shutil.copy(demo_clips[0].audio, audio)
+    (tmp_path / "talk.ctm").write_text("talk 1 0.0 0.5 other\n")
+    clip = Clip(audio=str(audio), transcript=demo_clips[0].transcript)
+    gone = Clip(audio=str(tmp_path / "gone.flac"), transcript="one")
+    first = make_reference(demo_checkpoint, [clip, gone], tmp_path / "reference.json")
+    assert first.samples[0].true_alignments is None
+    word = first.samples[0].alignments[0].text
+    (tmp_path / "talk.ctm").write_text(f"talk 1 0.1 0.5 {word}\n")
+    second = make_reference(demo_checkpoint, [clip, gone], tmp_path / "reference.json")
+    assert second.samples[0].true_alignments[0].start_time_ms == 100
+
+
+def test_a_report_says_what_its_reference_lacks(demo_bundle, demo_reference_path, reference):
+    failed = [FailedClip(audio="a.wav", reason="gone", unexpected=False)]
+    lacking = reference.head(1).model_copy(update={"failed": failed, "choice": "2 of 9 recordings"})
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    report, _ = compare(aligner, lacking, demo_reference_path.parent, Gate())
+    assert (report.reference.failed, report.reference.choice) == (1, "2 of 9 recordings")
+    assert verdict(report).endswith("; the reference lacks 1 files")
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_measured(demo_checkpoint, demo_clips, tmp_path, monkeypatch):
+    put = Journal.put
+    kept = []
+
+    def full(journal, key, result):
+        if len(kept) == 2:
+            raise RunError("cannot write the journal (No space left on device)")
+        kept.append(key)
+        put(journal, key, result)
+
+    monkeypatch.setattr(Journal, "put", full)
+    with pytest.raises(RunError, match="No space left"):
+        make_reference(demo_checkpoint, demo_clips[:5], tmp_path / "reference.json")
+    assert len(kept) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["reference.json.journal"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_thresholds_that_mean_nothing_are_refused(value):
+    for gate in ((value, 95), (5, value)):
+        with pytest.raises(UserError, match="take finite numbers"):
+            Gate(*gate)
+
+
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
 @pytest.mark.parametrize("key", ['"duration_s": ', '"start_time_ms": ', '"latency_ms": '])
 def test_numbers_that_are_not_finite_are_refused(reference_copy, key, value):
@@ -378,7 +426,7 @@ def test_regression_times_are_not_called_start_ms(reference_copy):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "is not JSON"), ("{", "Invalid JSON"), ("{}", "Field required"), ("\xff", "Invalid JSON")],
+    [("", "is not JSON"), ("{", "is not JSON"), ("{}", "Field required"), ("\xff", "is not JSON")],
 )
 def test_a_malformed_reference_is_one_clear_sentence(tmp_path, content, message):
     path = tmp_path / "pytorch_reference.json"

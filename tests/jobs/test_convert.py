@@ -18,6 +18,7 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE
 from forced_aligner.base.records import write_json
 from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.checkpoint.processor import ALIGNER_CHAT_TEMPLATE
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
@@ -247,12 +248,14 @@ def test_what_lies_in_a_converted_folder_is_not_lost(demo_checkpoint, converted)
         path = converted / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("years of work")
-        with pytest.raises(UserError, match=rf"also holds {name}, which is not of the conversion: choose another"):
+        shown = "drafts" if name.startswith("drafts") else name
+        with pytest.raises(UserError, match=rf"also holds {shown}, which is not of the conversion: choose another"):
             convert_demo(demo_checkpoint, converted, force=True)
         assert path.read_text() == "years of work"
         path.unlink()
-    (converted / ".DS_Store").touch()
-    (converted / "parity.json.journal").touch()
+    (converted / "drafts").rmdir()
+    for name in (".DS_Store", "parity.json.journal", ".0123456789ab.lock", ".0123456789abcdef.partial"):
+        (converted / name).touch()  # of a file manager, and of a comparison that was killed
     convert_demo(demo_checkpoint, converted, force=True)
 
 
@@ -272,8 +275,8 @@ def test_a_conversion_is_not_done_already_after_what_it_depends_on_has_changed(
         }  # fmt: skip
         (checkpoint.folder / changed).write_text(json.dumps(tokenizer))
     else:
-        template = checkpoint.folder / changed
-        template.write_text(template.read_text() + "{# a remark #}")
+        template = ALIGNER_CHAT_TEMPLATE + "{# a remark #}"  # the checkpoint's own is never run
+        monkeypatch.setattr("forced_aligner.checkpoint.processor.ALIGNER_CHAT_TEMPLATE", template)
     field = "tool_versions" if changed == "project" else "processor_files"
     with pytest.raises(UserError, match=rf"with another conversion \(other {field}\): give --force to replace it"):
         convert_demo(checkpoint, converted)
@@ -282,6 +285,16 @@ def test_a_conversion_is_not_done_already_after_what_it_depends_on_has_changed(
 def test_a_damaged_folder_is_not_taken_for_done(demo_checkpoint, converted):
     damage(converted, "truncated")
     with pytest.raises(UserError, match=r"is damaged: .* convert the model with convert-coreml.py, with --force"):
+        convert_demo(demo_checkpoint, converted)
+    convert_demo(demo_checkpoint, converted, force=True)
+    Bundle.open(converted)
+
+
+def test_a_folder_of_an_older_version_can_be_replaced(demo_checkpoint, converted):
+    metadata = json.loads((converted / METADATA_FILE).read_text())
+    metadata = {key: metadata[key] for key in ("components", "processor_files")} | {"schema_version": 1}
+    (converted / METADATA_FILE).write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match=r"is of version 1, .* with --force"):
         convert_demo(demo_checkpoint, converted)
     convert_demo(demo_checkpoint, converted, force=True)
     Bundle.open(converted)
@@ -376,7 +389,7 @@ def test_a_package_of_another_conversion_is_refused(demo_checkpoint, converted, 
         ("tokenizer", "tokenizer.json is missing or damaged"),
         ("no metadata", "no metadata.json at"),
         ("newer metadata", "metadata.json is of version 3, which this version of the program does not read"),
-        ("not JSON", "is not a valid metadata.json"),
+        ("not JSON", r"metadata\.json is not JSON"),
     ],
 )
 def test_a_damaged_folder_is_refused(converted, kind, message):
@@ -393,5 +406,5 @@ def test_metadata_that_names_a_file_elsewhere_is_refused(demo_bundle, tmp_path, 
     record = metadata.components["lm_head"].model_copy(update={"package": name})
     for changed in ({"components": {"lm_head": record}}, {"processor_files": {name: "0"}}):
         write_json(metadata.model_copy(update=changed), tmp_path / METADATA_FILE)
-        with pytest.raises(UserError, match=r"is not a valid metadata\.json: .*should match pattern"):
+        with pytest.raises(UserError, match=r"metadata\.json is not as it must be: .*should match pattern"):
             Bundle.open(tmp_path)

@@ -142,7 +142,7 @@ def test_a_link_stays_and_the_folder_that_it_names_is_written(tmp_path, is_dangl
 def test_a_circle_of_links_and_a_file_are_refused(tmp_path):
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").write_text("content")
-    for name in ("circle", "file", "file/m"):
+    for name in ("circle", "file", "file/m", "/"):
         with pytest.raises(UserError):
             fill(tmp_path / name, "new")
     assert (tmp_path / "circle").readlink() == Path("circle")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.package.spec import SPEC_FILE, WEIGHTS_FILE, file_values, read_spec
+from forced_aligner.package.contract import SPEC_FILE, WEIGHTS_FILE
+from forced_aligner.package.spec import file_values, read_spec
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.program import Program
 

@@ -198,9 +198,8 @@ def test_a_full_disk_is_a_failure_and_leaves_nothing(aligner, demo_clips, small_
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(aligner, demo_clips, read_only):
-    (failed,) = align_all(aligner, demo_clips[1:2], Output(read_only / "out", ["json"], CueOptions()))
-    assert "Read-only file system" in failed.reason
     for attempt in (
+        lambda: align_all(aligner, demo_clips[1:2], Output(read_only / "out", ["json"], CueOptions())),
         lambda: require_writable(read_only / "reference.json"),
         lambda: write_whole(read_only / "parity.json", "{}"),
         lambda: write_folder(read_only / "m").__enter__(),

@@ -38,6 +38,8 @@ def named(where: str) -> Iterator[None]:
     except UserError as error:
         raise UserError(visible(str(error))) from error.__cause__
     except STRUCTURAL as error:
+        if isinstance(error, MemoryError) or "out of memory" in str(error):
+            raise UserError(f"{visible(where)} needs more memory than there is: take shorter recordings") from error
         raise damaged(where, error) from error
 
 
