@@ -1,0 +1,1 @@
+"""Seeded faults, how they are run, and what comes of them; see `benchmarks/faults.py`."""
