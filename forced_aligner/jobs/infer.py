@@ -18,6 +18,7 @@ from forced_aligner.base.console import log, log_progress
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import MayReplace, always, is_there, never, printable, require_writable
 from forced_aligner.base.outputs import Outputs
+from forced_aligner.base.reading import require_audio_file
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
 from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
@@ -174,6 +175,8 @@ class _Job:
             targets = {name: path for name, path in targets.items() if not self._is_done(path, outputs)}
             if not targets:
                 return "there already"
+        self.clip.check()
+        require_audio_file(Path(self.clip.audio))
         for path in targets.values():
             outputs.check(path, self.owner, self.output.may_replace)
         file, alignment, samples = align_file(aligner, self.clip, self.output.min_confidence, self.output.piece_s)

@@ -56,7 +56,7 @@ PLANTED = {
     "exit 70": "import sys; sys.exit(70)",
     "hang": "import time; time.sleep(60)",
     "crash": "import os, signal; os.kill(os.getpid(), signal.SIGSYS)",
-    "memory": "held = bytearray(200_000_000)",
+    "memory": "held = b'x' * 800_000_000",  # a bytearray of zeros takes no memory until it is written
     "lost": "open('input.wav', 'w').close()",
     "half-made": "open('.out.partial', 'w').close()",
     "silent": printing(0.0),
