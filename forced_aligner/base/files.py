@@ -19,6 +19,7 @@ from forced_aligner.base.stopping import unfinished, uninterrupted
 # Whether a file that is there already may be replaced.
 MayReplace = Callable[[Path], bool]
 FileId = tuple[int, int]  # device and inode
+MOVE_IT = "move it away, or choose another name"
 SHORT_NAME_CHARS = 12
 LOCK, PARTIAL = "lock", "partial"
 _LEFTOVER = re.compile(rf"\.[0-9a-f]{{{SHORT_NAME_CHARS}}}\.{LOCK}|\.[0-9a-f]{{16}}\.{PARTIAL}")
@@ -137,13 +138,13 @@ def _move(partial: Path, path: Path, may_replace: MayReplace) -> None:
     if is_there(path):
         require_regular(path)
         if not may_replace(path):
-            raise _not_ours(path)
+            raise not_ours(path)
         partial.replace(path)
         return
     try:
         os.link(partial, path)  # unlike a rename, it fails if a file has come there since
     except FileExistsError:
-        raise _not_ours(path) from None
+        raise not_ours(path) from None
     except OSError:  # a file system without links
         partial.replace(path)
 
@@ -174,9 +175,9 @@ def require_regular(path: Path) -> None:
         raise UserError(f"cannot write {path}: it is {kind}; give the name of a file")
 
 
-def _not_ours(path: Path) -> UserError:
-    """The error for a file that is there and must stay."""
-    return UserError(f"{path} is there already, and this run did not make it: move it away, or choose another name")
+def not_ours(path: Path, remedy: str = MOVE_IT) -> UserError:
+    """The error for a file that is there and must stay; `remedy` ends the sentence."""
+    return UserError(f"{path} is there already, and this run did not make it: {remedy}")
 
 
 def cannot_write(path: Path, error: OSError | ValueError) -> UserError:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import (
+    MOVE_IT,
     FileId,
     MayReplace,
     file_id,
     identity,
     is_folder,
     never,
+    not_ours,
     require_name,
     require_regular,
     write_whole,
@@ -26,7 +28,7 @@ class Outputs:
     the disk takes them for one.
     """
 
-    def __init__(self, inputs: Iterable[Path] = (), remedy: str = "move it away, or choose another name") -> None:
+    def __init__(self, inputs: Iterable[Path] = (), remedy: str = MOVE_IT) -> None:
         """Take what the run reads, and the end of the sentence about a file that is there already."""
         self._remedy = remedy
         self._inputs: dict[FileId, Path] = {}
@@ -77,7 +79,7 @@ class Outputs:
         if found in self._written or found in self._replaceable:
             return
         if not may_replace(path):
-            raise UserError(f"{path} is there already, and this run did not make it: {self._remedy}")
+            raise not_ours(path, self._remedy)
         self._replaceable.add(found)
 
     def write(self, path: Path, content: str | bytes, owner: str = "", may_replace: MayReplace = never) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import is_there
+from forced_aligner.base.files import is_file
 from forced_aligner.base.journal import JOURNAL_SUFFIX
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
@@ -48,7 +48,7 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
     options.validate()
     processor = load_processor(checkpoint.folder)
     expected = expected_metadata(checkpoint, processor, options)
-    if not options.force and is_there(output_dir) and (done := _already_done(expected, options, output_dir)):
+    if not options.force and (done := _already_done(expected, options, output_dir)):
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
     check = _require_replaceable if options.force else refuse_existing
@@ -73,7 +73,7 @@ def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) 
     Raises:
         UserError: it holds a damaged conversion, or another one.
     """
-    if not (output_dir / METADATA_FILE).is_file():
+    if not is_file(output_dir / METADATA_FILE):
         return None
     try:
         present = Bundle.open(output_dir).metadata

@@ -16,7 +16,7 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
 from forced_aligner.align.prompt import split_words
 from forced_aligner.align.times import word_time
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import file_digest, printable, require_writable
+from forced_aligner.base.files import file_digest, printable
 from forced_aligner.base.journal import Journal, digest_of, journal_of
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
@@ -90,7 +90,6 @@ def make_reference(
     require_device(device)
     outputs = Outputs(Path(file) for clip in clips for file in (clip.audio, *clip.sources))
     outputs.check(output, "", file_of(Reference))
-    require_writable(output)
     with journal_of(output, ReferenceSample, restart=restart) as journal:
         reference = _measure(checkpoint, clips, output, device, journal).model_copy(update={"choice": choice})
         outputs.write(output, to_json(reference), may_replace=file_of(Reference))
