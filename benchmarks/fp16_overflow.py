@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import write_results
 from forced_aligner.base.console import run_app
+from forced_aligner.runtime.protocol import Arrays, Backend
+from forced_aligner.runtime.wrapped import WrappedBackend
 
 HIGHEST_RESIDUAL = 30_000.0
 DECODER_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
@@ -122,21 +125,16 @@ def converted_scores(checkpoint: Any, reference: Any, root: Path, folder: Path) 
     return {**scores, "finite": backend.finite}
 
 
-class FiniteCheck:
+class FiniteCheck(WrappedBackend):
     """A backend that wraps another and records whether every output was finite."""
 
-    def __init__(self, backend: Any) -> None:
-        self.name: str = backend.name
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
         self.finite = True
-        self._backend = backend
 
-    def load(self, component: str, function: str) -> None:
-        """As the wrapped backend."""
-        self._backend.load(component, function)
-
-    def predict(self, component: str, function: str, inputs: Any) -> dict[str, Any]:
-        """As the wrapped backend."""
-        outputs: dict[str, Any] = self._backend.predict(component, function, inputs)
+    def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """As the backend within."""
+        outputs = super().predict(component, function, inputs)
         self.finite = self.finite and all(bool(np.isfinite(array).all()) for array in outputs.values())
         return outputs
 

@@ -18,6 +18,7 @@ from forced_aligner.jobs.compare import compare
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.protocol import Backend
+from forced_aligner.runtime.wrapped import WrappedBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
 from forced_aligner.score.records import ComponentScore, Reference
@@ -37,23 +38,18 @@ class Call:
     rows: int | None
 
 
-class Recorder:
+class Recorder(WrappedBackend):
     """A backend that keeps the inputs of the first `MEASURED_CALLS` calls of each component."""
 
     def __init__(self, backend: Backend) -> None:
-        self.name = backend.name
+        super().__init__(backend)
         self.calls: dict[str, list[tuple[str, Mapping[str, NDArray[Any]]]]] = {key: [] for key in DEFAULT_COMPONENTS}
-        self._backend = backend
-
-    def load(self, component: str, function: str) -> None:
-        """As the backend within."""
-        self._backend.load(component, function)
 
     def predict(self, component: str, function: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """As the backend within."""
         if len(self.calls[component]) < MEASURED_CALLS:
             self.calls[component].append((function, {name: array.copy() for name, array in inputs.items()}))
-        return self._backend.predict(component, function, inputs)
+        return super().predict(component, function, inputs)
 
 
 def record_calls(checkpoint: Checkpoint, bundle: Bundle, reference: Reference, root: Path) -> list[Call]:

@@ -21,9 +21,18 @@ class CoreMLBackend:
     def __init__(self, bundle: Bundle) -> None:
         import coremltools
 
+        self.computes_on: str = bundle.metadata.compute_units
+
         self._ct = coremltools
         self._bundle = bundle
         self._models: dict[tuple[str, str], Any] = {}
+
+    def prepare(self, component: str) -> None:
+        """Nothing: each function is compiled when it is loaded."""
+
+    def unload(self, component: str, function: str) -> None:
+        """Let go of `function` of `component`."""
+        self._models.pop((component, function), None)
 
     def load(self, component: str, function: str) -> None:
         """Compile `function` of `component`, if it is not compiled yet.

@@ -13,14 +13,26 @@ Arrays = Mapping[str, NDArray[Any]]
 class Backend(Protocol):
     """Executes the packages of a converted folder, one function at a time.
 
+    Each step does the one before it, where that is not done yet: prepare a package, load a function, predict.
+
     Attributes:
         name: as in `--backend`.
+        computes_on: what computes: the device of the MIL runtime, or the compute units of Core ML.
     """
 
     name: str
+    computes_on: str
+
+    def prepare(self, component: str) -> None:
+        """Make the package of `component` ready to load functions from, if that is not done yet."""
+        ...
 
     def load(self, component: str, function: str) -> None:
         """Load `function` of `component`, if it is not loaded yet."""
+        ...
+
+    def unload(self, component: str, function: str) -> None:
+        """Let go of `function` of `component`, if it is loaded; its package stays prepared."""
         ...
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -41,10 +41,11 @@ class MilBackend:
         self._observers = observers or {}
         require_device(device)
         self._device = device
+        self.computes_on: str = device
         self._programs: dict[str, Program] = {}
 
-    def load(self, component: str, function: str) -> None:
-        """Map the package's weights into memory and plan `function`, if that is not done yet.
+    def prepare(self, component: str) -> None:
+        """Read the package's program and map its weights into memory, if that is not done yet.
 
         Raises:
             UserError: see `forced_aligner.runtime.mil.program.Program`.
@@ -52,7 +53,20 @@ class MilBackend:
         if component not in self._programs:
             observer = self._observers.get(component)
             self._programs[component] = self._program(self._bundle.package(component), observer, self._device)
+
+    def load(self, component: str, function: str) -> None:
+        """Plan `function` of `component`, if it is not planned yet.
+
+        Raises:
+            UserError: see `forced_aligner.runtime.mil.program.Program`.
+        """
+        self.prepare(component)
         self._programs[component].function(function)
+
+    def unload(self, component: str, function: str) -> None:
+        """Drop the plan of `function`, if there is one. The weights stay mapped."""
+        if component in self._programs:
+            self._programs[component].drop(function)
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run `function` of `component`: arrays by input name -> arrays by output name."""

@@ -146,6 +146,10 @@ class Program:
                 self._functions[name] = Function(name, spec, self._constants, self._observer)
         return self._functions[name]
 
+    def drop(self, name: str) -> None:
+        """Let go of the plan of the function `name`, if there is one."""
+        self._functions.pop(name, None)
+
 
 def _declared(value_type: MIL_pb2.ValueType) -> tuple[torch.dtype, tuple[int | None, ...]]:
     """The type and the shape that the program declares; None for a size that is free."""
