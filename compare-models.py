@@ -12,7 +12,7 @@ import typer
 
 from forced_aligner.base.console import run_app, show
 from forced_aligner.base.paths import DEFAULT_REFERENCE
-from forced_aligner.runtime.names import DeviceName
+from forced_aligner.runtime.options import DeviceName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

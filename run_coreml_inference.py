@@ -13,13 +13,19 @@ import typer
 from forced_aligner.base.console import log, run_app, write_result
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 from forced_aligner.base.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
-from forced_aligner.runtime.names import BackendName, DeviceName
+from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 ModelDir = Annotated[Path, typer.Option(help="The converted folder.")]
 BackendOption = Annotated[BackendName, typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")]
 DeviceOption = Annotated[DeviceName, typer.Option(help="Where the MIL runtime computes; cuda: an NVIDIA GPU.")]
+UnitsOption = Annotated[
+    ComputeUnitsName | None, typer.Option("--compute-units", help="Where Core ML computes. (default: the folder's own)")
+]
+NoCacheOption = Annotated[
+    bool, typer.Option("--no-cache", help="Compile for Core ML anew, and keep nothing in the user's cache.")
+]
 
 
 @app.command()
@@ -50,9 +56,12 @@ def infer(
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
+    compute_units: UnitsOption = None,
+    no_cache: NoCacheOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
+    runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
     from forced_aligner.output.cues import CueOptions
@@ -72,7 +81,7 @@ def infer(
     from forced_aligner.jobs.open_model import open_aligner
     from forced_aligner.package.bundle import files_of
 
-    aligner = open_aligner(model_dir, backend, device)
+    aligner = open_aligner(model_dir, runtime)
     if output_dir is not None:
         output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s)
         list_failures(align_all(aligner, clips, output, files_of(model_dir, aligner.metadata)), len(clips))
@@ -97,6 +106,8 @@ def compare(
     report: Annotated[Path | None, typer.Option(help="(default: parity.json in the model folder)")] = None,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
+    compute_units: UnitsOption = None,
+    no_cache: NoCacheOption = False,
     max_aas: Annotated[float, typer.Option(help="Highest mean boundary error, ms.")] = 5.0,
     min_within_20ms: Annotated[float, typer.Option(help="Lowest share of boundaries within 20 ms, %.")] = 95.0,
     restart: Annotated[
@@ -105,6 +116,7 @@ def compare(
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
+    runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
@@ -127,11 +139,9 @@ def compare(
     gate = Gate(max_aas, min_within_20ms)
     rows, failed = [], []
     for folder in folders:
-        aligner = open_aligner(folder, backend, device)
+        aligner = open_aligner(folder, runtime)
         output = report or folder / PARITY_FILE
-        scores, alignments = compare_and_write(
-            aligner, folder, known, reference, output, gate, device=device, restart=restart
-        )
+        scores, alignments = compare_and_write(aligner, folder, known, reference, output, gate, restart=restart)
         print_report(scores)
         if verbose:
             for sample, alignment in zip(scores.samples, alignments, strict=True):
@@ -158,8 +168,11 @@ def sweep(
         int | None, typer.Option(min=1, help="At most so many files, drawn as compare-models.py draws. (default: all)")
     ] = None,
     backend: BackendOption = "auto",
+    compute_units: UnitsOption = None,
+    no_cache: NoCacheOption = False,
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
+    runtime = RuntimeOptions(backend, "cpu", compute_units, not no_cache)
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.defaults import DEFAULT_LENGTHS
@@ -171,7 +184,7 @@ def sweep(
     from forced_aligner.score.tables import print_rows
 
     lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
-    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, backend)
+    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, runtime)
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     is_demo = checkpoint.model_id == DEMO_MODEL_ID
@@ -188,13 +201,16 @@ def sweep(
 def demo(
     output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = DEFAULT_DEMO,
     backend: BackendOption = "auto",
+    compute_units: UnitsOption = None,
+    no_cache: NoCacheOption = False,
 ) -> None:
     """The whole job on the bundled aligner: convert, reference, run the packages, score, draw. No network."""
+    runtime = RuntimeOptions(backend, "cpu", compute_units, not no_cache)
     from forced_aligner.jobs.demo import run_demo
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.score.tables import print_report
 
-    scores = run_demo(output_dir, backend)
+    scores = run_demo(output_dir, runtime)
     print_report(scores)
     list_failures(scores.failed, scores.files + len(scores.failed))
     if not scores.passed:

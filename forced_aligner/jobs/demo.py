@@ -21,7 +21,7 @@ from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.alignment_picture import plot_alignment
 from forced_aligner.output.figure import is_own_picture
-from forced_aligner.runtime.names import BackendName
+from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport, Reference
 from individual_components import DEFAULT_COMPONENTS
@@ -31,7 +31,7 @@ PICTURE_FILE = "alignment.png"
 PICTURE_S = 5.0  # the clip nearest to this length is drawn
 
 
-def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
+def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
     """Do everything in `folder`: packages, reference, parity report and picture.
 
     Raises:
@@ -46,7 +46,7 @@ def run_demo(folder: Path, backend_name: BackendName) -> ParityReport:
     clips = load_clips("demo", None, is_demo_model=True, language=None)
     reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
     log("3/4  run the saved packages and score them")
-    aligner = open_aligner(folder / MODEL_FOLDER, backend_name)
+    aligner = open_aligner(folder / MODEL_FOLDER, runtime)
     report, alignments = compare(aligner, reference, folder, Gate())
     # In the model folder, where `compare` writes it and `convert-coreml.py --package` looks for it.
     write_json(report, folder / MODEL_FOLDER / PARITY_FILE, file_of(ParityReport))

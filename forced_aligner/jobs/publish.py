@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from forced_aligner.base.console import log
@@ -12,17 +11,18 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.jobs.model_card import license_notice, model_card
-from forced_aligner.package.bundle import Bundle, require_own_files
-from forced_aligner.package.contract import MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
+from forced_aligner.package.contract import COMPILED_SUFFIX, MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
 from forced_aligner.package.folder import check_place, write_folder
-from forced_aligner.package.metadata import BundleMetadata
+from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
+from forced_aligner.runtime.compiled import compile_package
+from forced_aligner.runtime import options as runtime_options
 from forced_aligner.score.records import ParityReport
 
 CARD_FILE = "README.md"
 LICENSE_FILE = "LICENSE"
 NOTICE_FILE = "NOTICE"
-COMPILED_SUFFIX = ".mlmodelc"
 
 
 def check_hub_folder(
@@ -72,15 +72,16 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
             shutil.copytree(source / record.package, partial / record.package, ignore=hidden)
-        for name in (METADATA_FILE, *metadata.processor_files):
+        for name in metadata.processor_files:
             shutil.copyfile(source / name, partial / name)
         if parity is not None:
             write_json(parity, partial / PARITY_FILE)
         if origin.license == APACHE:
             shutil.copyfile(ROOT / LICENSE_FILE, partial / LICENSE_FILE)
         (partial / NOTICE_FILE).write_text(license_notice(origin, metadata), encoding="utf-8")
-        is_compiled = _compile(partial, metadata)
-        card = model_card(origin, metadata, parity, why_unmeasured, is_compiled=is_compiled)
+        compiled = _compile(partial, metadata)
+        write_json(_with_compiled(metadata, compiled), partial / METADATA_FILE)
+        card = model_card(origin, metadata, parity, why_unmeasured, is_compiled=bool(compiled))
         (partial / CARD_FILE).write_text(card, encoding="utf-8")
     _announce(origin, metadata, parity, why_unmeasured, folder)
 
@@ -101,16 +102,23 @@ def _compiled_name(package: str) -> str:
     return Path(package).with_suffix(COMPILED_SUFFIX).name
 
 
-def _compile(folder: Path, metadata: BundleMetadata) -> bool:
-    """Compile each package beside itself. Only macOS can; the result says whether it was done."""
-    if platform.system() != "Darwin":
+def _compile(folder: Path, metadata: BundleMetadata) -> dict[str, CompiledRecord]:
+    """Compile each package beside itself, by component; nothing but on macOS."""
+    if not runtime_options.has_core_ml():
         log(f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there")
-        return False
-    from coremltools.models.utils import compile_model
-
+        return {}
     for record in metadata.components.values():
-        compile_model(str(folder / record.package), str(folder / _compiled_name(record.package)))
-    return True
+        compile_package(folder / record.package, folder / _compiled_name(record.package))
+    names = {key: _compiled_name(record.package) for key, record in metadata.components.items()}
+    return {key: CompiledRecord(name=name, sha256=package_digest(folder / name)) for key, name in names.items()}
+
+
+def _with_compiled(metadata: BundleMetadata, compiled: Mapping[str, CompiledRecord]) -> BundleMetadata:
+    """The metadata with the records of just these compiled packages."""
+    components = {
+        key: record.model_copy(update={"compiled": compiled.get(key)}) for key, record in metadata.components.items()
+    }
+    return metadata.model_copy(update={"components": components}).sealed()
 
 
 def _announce(

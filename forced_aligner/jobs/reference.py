@@ -29,7 +29,7 @@ from forced_aligner.data.true_times import true_times
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.runtime.device import require_device
-from forced_aligner.runtime.names import DeviceName
+from forced_aligner.runtime.options import DeviceName
 from forced_aligner.score.records import Reference, ReferenceEnvironment, ReferenceSample
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.runtime.names import BackendName
+from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import FailedClip, ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
@@ -50,7 +50,7 @@ class SweepOptions:
 
     presets: Sequence[str]
     decoder_lengths: tuple[int, ...]
-    backend: BackendName = "auto"
+    runtime: RuntimeOptions
 
     def validate(self) -> None:
         """Refuse a preset that is not in `PRESETS`.
@@ -85,7 +85,7 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
         log(f"{preset}: convert and score")
         conversion = Options(DEFAULT_COMPONENTS, options.decoder_lengths, force=True, **PRESETS[preset])
         metadata = convert(checkpoint, folder / preset, conversion)
-        aligner = open_aligner(folder / preset, options.backend)
+        aligner = open_aligner(folder / preset, options.runtime)
         try:
             calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
             report, _ = compare(aligner, reference, folder, Gate())

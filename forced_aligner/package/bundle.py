@@ -125,10 +125,18 @@ class Bundle:
                 raise UserError(f"{folder} lacks {record.package}, which its {METADATA_FILE} lists: {CONVERT_HINT}")
             if package_digest(package) != record.sha256:
                 raise UserError(f"{package} is damaged: its SHA-256 is not that of {METADATA_FILE}; {CONVERT_HINT}")
+            bundle._require_compiled(record)
         for name, digest in bundle.metadata.processor_files.items():
             if not (folder / name).is_file() or file_digest(folder / name) != digest:
                 raise UserError(f"{folder / name} is missing or damaged: {CONVERT_HINT}")
         return bundle
+
+    def _require_compiled(self, record: ComponentRecord) -> None:
+        if record.compiled is None:
+            return
+        compiled = self.folder / record.compiled.name
+        if not is_folder(compiled) or package_digest(compiled) != record.compiled.sha256:
+            raise UserError(f"{compiled} is missing or damaged: download it again, or {CONVERT_HINT}")
 
     def record(self, component: str) -> ComponentRecord:
         """The record of one component.

@@ -15,6 +15,7 @@ MASKED = -1e4
 MANIFEST = Path("Manifest.json")
 SPEC_FILE = Path("Data/com.apple.CoreML/model.mlmodel")
 WEIGHTS_FILE = Path("Data/com.apple.CoreML/weights/weight.bin")
+COMPILED_SUFFIX = ".mlmodelc"
 # The most that is converted. The head's 400 s are 5,200 audio tokens, and at 4 words of 5 tokens a second 8,000 more.
 MAX_DECODER_LENGTH = 16_384
 MAX_AUDIO_FRAMES = 5_200

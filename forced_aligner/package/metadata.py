@@ -137,6 +137,13 @@ class LintReport(Record):
     largest_constant: Magnitude
 
 
+class CompiledRecord(Record):
+    """A package that was compiled on macOS, beside it in a published folder."""
+
+    name: PackageName
+    sha256: Sha256
+
+
 class ComponentRecord(Record):
     """One converted package. `functions` maps a function's name to its size (decoder tokens, audio frames) or None."""
 
@@ -146,6 +153,7 @@ class ComponentRecord(Record):
     size_bytes: Count
     sha256: Sha256
     compression: Compression = "none"
+    compiled: CompiledRecord | None = None
     calibration: Calibration | None = None
     lint: LintReport | None = None
 
@@ -218,6 +226,8 @@ class BundleMetadata(Record):
                 "components": {"__all__": {"package", "precision", "functions", "sha256"}},
             },
         )
+        if compiled := {key: record.compiled.sha256 for key, record in self.components.items() if record.compiled}:
+            content["compiled"] = compiled
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def sealed(self) -> BundleMetadata:

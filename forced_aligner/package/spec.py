@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from coremltools.proto import MIL_pb2, Model_pb2
+import numpy as np
+from coremltools.proto import FeatureTypes_pb2, MIL_pb2, Model_pb2
 from google.protobuf.message import DecodeError
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.reading import read_bytes
-from forced_aligner.package.contract import SPEC_FILE
+from forced_aligner.package.contract import MAIN, SPEC_FILE
 
 MAX_SPEC_BYTES = 512 << 20  # that of the 0.6B decoder has about 10 MB; its weights lie in another file
 
@@ -28,6 +30,28 @@ def read_spec(package: Path) -> Model_pb2.Model:
     if spec.WhichOneof("Type") != "mlProgram":
         raise UserError(f"{package} holds no ML program: convert it with convert-coreml.py")
     return spec
+
+
+def input_types(spec: Model_pb2.Model, function: str) -> dict[str, np.dtype[Any]]:
+    """NumPy's type for each input of a function, as a caller of Core ML hands it over.
+
+    coremltools casts an FP16 array to a new FP32 array that nobody keeps, so FP16 inputs are handed over as FP32.
+
+    Raises:
+        UserError: the function is not there.
+    """
+    named = {description.name: description.input for description in spec.description.functions}
+    if function not in (named or (MAIN,)):
+        raise UserError(f"there is no function {function}, only {', '.join(named)}: convert the model again")
+    array_types = FeatureTypes_pb2.ArrayFeatureType
+    known: dict[Any, np.dtype[Any]] = {
+        array_types.INT32: np.dtype(np.int32),
+        array_types.FLOAT16: np.dtype(np.float32),
+        array_types.FLOAT32: np.dtype(np.float32),
+        array_types.DOUBLE: np.dtype(np.float64),
+    }
+    inputs = named.get(function, spec.description.input)
+    return {tensor.name: known[tensor.type.multiArrayType.dataType] for tensor in inputs}
 
 
 def tensor_type(value_type: MIL_pb2.ValueType) -> tuple[int, tuple[int, ...]]:

@@ -2,62 +2,146 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.package.bundle import Bundle
+from forced_aligner.base.text import visible
+from forced_aligner.package.bundle import CONVERT_HINT, Bundle
 from forced_aligner.package.contract import MAIN
+from forced_aligner.package.spec import input_types, read_spec
+from forced_aligner.runtime.compiled import CompiledPackages
+from forced_aligner.runtime.input_buffers import BUFFERS
+from forced_aligner.runtime.options import ComputeUnitsName
 from forced_aligner.runtime.protocol import Arrays
+
+MAX_LOADED = 8  # functions; a clip needs six at most, and each may hold its own copy of the weights
+# of `coremltools.ComputeUnit`
+COMPUTE_UNITS: dict[ComputeUnitsName, str] = {
+    "all": "ALL",
+    "cpu": "CPU_ONLY",
+    "cpu-and-gpu": "CPU_AND_GPU",
+    "cpu-and-ne": "CPU_AND_NE",
+}
+NEEDED_MACOS = {"iOS17": 14, "iOS18": 15}
 
 
 class CoreMLBackend:
-    """Core ML itself, on macOS only. Each function is compiled on first use and kept."""
+    """Core ML itself. Packages are compiled once; of their functions, those that were used last are loaded."""
 
     name = "coreml"
 
-    def __init__(self, bundle: Bundle) -> None:
-        import coremltools
+    def __init__(
+        self, bundle: Bundle, compute_units: ComputeUnitsName | None = None, *, use_cache: bool = True
+    ) -> None:
+        """Nothing is compiled or loaded yet.
 
-        self.computes_on: str = bundle.metadata.compute_units
-
-        self._ct = coremltools
+        Args:
+            bundle: the converted folder.
+            compute_units: where Core ML may compute; `None`: where the folder's metadata says.
+            use_cache: keep compiled packages in the user's cache, instead of a temporary folder.
+        """
+        self.computes_on: str = COMPUTE_UNITS[compute_units] if compute_units else bundle.metadata.compute_units
         self._bundle = bundle
-        self._models: dict[tuple[str, str], Any] = {}
+        self._compiled = CompiledPackages(bundle, use_cache=use_cache)
+        self._specs: dict[str, Any] = {}
+        self._loaded: OrderedDict[tuple[str, str], _Function] = OrderedDict()
 
     def prepare(self, component: str) -> None:
-        """Nothing: each function is compiled when it is loaded."""
-
-    def unload(self, component: str, function: str) -> None:
-        """Let go of `function` of `component`."""
-        self._models.pop((component, function), None)
-
-    def load(self, component: str, function: str) -> None:
-        """Compile `function` of `component`, if it is not compiled yet.
+        """Compile the package of `component`, if there is no compiled one yet.
 
         Raises:
-            UserError: this macOS cannot load it; the packages may need a newer one.
+            UserError: Core ML refuses the package.
         """
-        if (component, function) in self._models:
-            return
-        package = self._bundle.package(component)
-        model = self._ct.models.MLModel(
-            str(package),
-            compute_units=self._ct.ComputeUnit[self._bundle.metadata.compute_units],
-            function_name=None if function == MAIN else function,
-        )
-        if model.__proxy__ is None:  # coremltools only warns when Core ML refuses a model
-            raise UserError(
-                f"Core ML cannot load {package.name} ({model._framework_error or 'no reason given'}): packages for "
-                f"{self._bundle.metadata.deployment_target} need that system or a newer one; or use --backend mil"
-            )
-        self._models[component, function] = model
+        self.compiled_path(component)
+
+    def compiled_path(self, component: str) -> Path:
+        """The compiled package of `component`; see `prepare`."""
+        with self._explained(component, "compile"):
+            return self._compiled.path(component)
+
+    def load(self, component: str, function: str) -> None:
+        """Load `function` of `component`, if it is not loaded; the one that was used longest ago makes room for it.
+
+        Raises:
+            UserError: Core ML refuses the package or the compute units.
+        """
+        key = (component, function)
+        if key not in self._loaded:
+            while len(self._loaded) >= MAX_LOADED:
+                self._loaded.popitem(last=False)
+            self._loaded[key] = self._open(component, function)
+        self._loaded.move_to_end(key)
+
+    def unload(self, component: str, function: str) -> None:
+        """Let go of `function` of `component`, if it is loaded. Its inputs live on; see `InputBuffers`."""
+        self._loaded.pop((component, function), None)
 
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Run `function` of `component`: arrays by input name -> arrays by output name."""
+        """Run `function` of `component`: arrays by input name -> arrays by output name.
+
+        Raises:
+            UserError: the function takes other inputs, or Core ML cannot run it.
+        """
         self.load(component, function)
-        outputs = self._models[component, function].predict(dict(inputs))
+        with self._explained(component, "run"):
+            return self._loaded[component, function](inputs)
+
+    def _open(self, component: str, function: str) -> _Function:
+        self.prepare(component)
+        if component not in self._specs:
+            self._specs[component] = read_spec(self._bundle.package(component))
+        types = input_types(self._specs[component], function)
+        with self._explained(component, "load"):
+            try:
+                return self._load(component, function, types)
+            except RuntimeError:
+                if not self._compiled.compile_again(component):
+                    raise
+            return self._load(component, function, types)
+
+    def _load(self, component: str, function: str, types: dict[str, np.dtype[Any]]) -> _Function:
+        import coremltools
+
+        return _Function(
+            coremltools.models.CompiledMLModel(
+                str(self._compiled.path(component)),
+                compute_units=coremltools.ComputeUnit[self.computes_on],
+                function_name=None if function == MAIN else function,
+            ).predict,
+            types,
+        )
+
+    @contextmanager
+    def _explained(self, component: str, verb: str) -> Iterator[None]:
+        """Core ML's refusal as one sentence."""
+        try:
+            yield
+        except RuntimeError as error:  # the type of all that Core ML's errors become in coremltools' C++ layer
+            metadata = self._bundle.metadata
+            raise UserError(
+                f"Core ML cannot {verb} {self._bundle.package(component).name} on {self.computes_on} "
+                f"({visible(str(error)) or 'no reason given'}): packages for {metadata.deployment_target} need macOS "
+                f"{NEEDED_MACOS[metadata.deployment_target]} or newer; try other --compute-units, or --backend mil, or "
+                "convert with another --deployment-target"
+            ) from error
+
+
+class _Function:
+    """A loaded function: its inputs go into arrays that outlive it, its outputs are copied."""
+
+    def __init__(self, predict: Callable[[dict[str, Any]], dict[str, Any]], types: dict[str, np.dtype[Any]]) -> None:
+        self._predict, self._types = predict, types
+
+    def __call__(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        if inputs.keys() != self._types.keys():
+            raise UserError(f"a package takes the inputs {sorted(self._types)}, not {sorted(inputs)}: {CONVERT_HINT}")
+        held = {name: BUFFERS.hold(name, array, self._types[name]) for name, array in inputs.items()}
         # Core ML pads rows: 5000 classes have a stride of 5008. np.array follows strides and copies contiguously.
-        return {name: np.array(array) for name, array in outputs.items()}
+        return {name: np.array(array) for name, array in self._predict(held).items()}

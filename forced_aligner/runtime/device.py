@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.runtime.names import DeviceName
+from forced_aligner.runtime.options import DeviceName
 
 
 def require_device(name: DeviceName) -> None:

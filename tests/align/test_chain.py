@@ -16,7 +16,6 @@ from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.reference import align_with_pytorch
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.coreml import CoreMLBackend
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Function
@@ -263,42 +262,6 @@ def test_stages_are_timed(aligner):
     assert list(alignment.stage_ms) == ["mel", "load", "audio_encoder", "embedding", "decoder", "head"]
     assert alignment.latency_ms == pytest.approx(sum(alignment.stage_ms.values()) - alignment.stage_ms["load"])
     assert alignment.latency_ms > 0
-
-
-def test_core_ml_needs_macos(demo_bundle, monkeypatch):
-    monkeypatch.setattr("sys.platform", "linux")
-    with pytest.raises(UserError, match="--backend coreml needs macOS; use --backend mil"):
-        make_backend("coreml", demo_bundle)
-    assert make_backend("auto", demo_bundle).name == "mil"
-
-
-def test_a_host_must_copy_by_strides(demo_bundle, monkeypatch):
-    """A trap of hosts in other languages. Core ML pads rows: 5000 classes have a stride of 5008."""
-    rows = np.arange(2 * 5008, dtype=np.float32).reshape(1, 2, 5008)[:, :, :5000]
-
-    class PaddedModel:
-        __proxy__ = object()
-
-        def __init__(self, *_, **__): ...
-
-        def predict(self, inputs):
-            return {"logits": rows}
-
-    monkeypatch.setattr("coremltools.models.MLModel", PaddedModel)
-    logits = CoreMLBackend(demo_bundle).predict("lm_head", "main", {})["logits"]
-    assert logits.strides == (2 * 5000 * 4, 5000 * 4, 4)
-    assert logits[0, 1, 0] == 5008
-
-
-def test_packages_that_core_ml_refuses_are_one_sentence(demo_bundle, monkeypatch):
-    class RefusedModel:
-        __proxy__, _framework_error = None, "specification has version 9"
-
-        def __init__(self, *_, **__): ...
-
-    monkeypatch.setattr("coremltools.models.MLModel", RefusedModel)
-    with pytest.raises(UserError, match=r"cannot load .*lm_head.* \(specification has version 9\).*--backend mil"):
-        CoreMLBackend(demo_bundle).load("lm_head", "main")
 
 
 @pytest.mark.skipif("sys.platform != 'darwin'", reason="Core ML predicts on macOS only")

@@ -170,7 +170,7 @@ class Dying(MilBackend):
 def write_report(backend, bundle, reference, folder, *, restart=False):
     paths = (folder / "reference.json", folder / "parity.json")
     aligner = Aligner(bundle, backend)
-    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), device="cpu", restart=restart)
+    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), restart=restart)
 
 
 def test_a_comparison_that_was_stopped_goes_on_where_it_was(
@@ -230,7 +230,6 @@ def test_a_report_never_replaces_what_the_run_reads(demo_bundle, demo_clips, ref
                 tmp_path / reference_name,
                 tmp_path / output,
                 Gate(),
-                device="cpu",
                 restart=False,
             )
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

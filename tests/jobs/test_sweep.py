@@ -13,6 +13,7 @@ from forced_aligner.jobs.sweep import PRESETS, SWEEP_FILE, SweepOptions, run_swe
 from forced_aligner.output.size_picture import plot_sizes
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.mil.backend import MilBackend
+from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.boundaries import score_errors
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
@@ -27,7 +28,9 @@ CLIPS = 3
 def swept(demo_checkpoint, demo_clips, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     presets = ("float32", "float16", "int4")
-    return run_sweep(demo_checkpoint, demo_clips[:CLIPS], folder, SweepOptions(presets, (256,), "mil")), folder
+    return run_sweep(
+        demo_checkpoint, demo_clips[:CLIPS], folder, SweepOptions(presets, (256,), RuntimeOptions("mil"))
+    ), folder
 
 
 def test_psnr_is_that_of_its_definition():
@@ -82,7 +85,7 @@ def test_padded_rows_are_not_measured(demo_bundle, demo_checkpoint, demo_referen
 
 def test_an_unknown_preset_is_refused(demo_checkpoint, demo_clips, tmp_path):
     with pytest.raises(UserError, match="no preset 'int5'; expected some of float32, mixed"):
-        run_sweep(demo_checkpoint, demo_clips, tmp_path, SweepOptions(("int5",), (256,), "mil"))
+        run_sweep(demo_checkpoint, demo_clips, tmp_path, SweepOptions(("int5",), (256,), RuntimeOptions("mil")))
 
 
 def test_every_preset_is_a_conversion_that_can_be_asked_for():

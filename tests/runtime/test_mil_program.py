@@ -22,6 +22,7 @@ from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
+from forced_aligner.runtime.options import RuntimeOptions
 from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
 
 
@@ -196,7 +197,7 @@ def test_a_gpu_gives_the_same_words(demo_bundle, demo_clips):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU")
 def test_an_absent_device_is_refused(demo_bundle, demo_checkpoint, demo_clips, tmp_path):
     with pytest.raises(UserError, match="needs an NVIDIA GPU"):
-        make_backend("mil", demo_bundle, "cuda")
+        make_backend(RuntimeOptions("mil", "cuda"), demo_bundle)
     with pytest.raises(UserError, match="needs an NVIDIA GPU"):
         make_reference(demo_checkpoint, demo_clips, tmp_path / "reference.json", "cuda")
 

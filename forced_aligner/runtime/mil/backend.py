@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.device import require_device
-from forced_aligner.runtime.names import DeviceName
+from forced_aligner.runtime.options import DeviceName
 from forced_aligner.runtime.protocol import Arrays
 
 if TYPE_CHECKING:
