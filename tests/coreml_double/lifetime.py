@@ -8,9 +8,9 @@ coremltools makes of a float16 array.
 
 Unloading the function does not end the wait: no report says that it lets go of the inputs at once.
 
-Writing to an input after `predict` returned is allowed: the call is synchronous, and only the reference stays. Its memory
-cannot go away under it: `features.check_input` asks that numpy owns it, views keep their owner alive, and numpy refuses
-to resize an owner in place that has a weak reference, which the watch holds.
+Writing to an input after `predict` returned is allowed: the call is synchronous, and only the reference stays. The
+memory of a living input cannot go away: `features.check_input` asks that numpy owns it, views keep their owner alive,
+and numpy does not resize an owner in place that has a weak reference, which the watch holds.
 """
 
 from __future__ import annotations
