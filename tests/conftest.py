@@ -200,6 +200,15 @@ def demo_bundle(demo_checkpoint, tmp_path_factory):
     return converted(demo_checkpoint, folder, tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES)
 
 
+@pytest.fixture
+def core_ml(monkeypatch, tmp_path_factory):
+    """A test double of Core ML below coremltools, see `tests/coreml_double`. No figure comes from it."""
+    from tests.coreml_double.install import installed
+
+    with installed(monkeypatch, tmp_path_factory.mktemp("compiled")) as double:
+        yield double
+
+
 @pytest.fixture(scope="session")
 def float16_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in the five default packages, all in float16."""
