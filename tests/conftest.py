@@ -200,11 +200,20 @@ def demo_bundle(demo_checkpoint, tmp_path_factory):
     return converted(demo_checkpoint, folder, tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES)
 
 
+@pytest.fixture(autouse=True)
+def user_cache(monkeypatch, tmp_path_factory):
+    """An empty folder in place of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: folder / name)
+    return folder
+
+
 @pytest.fixture
 def core_ml(monkeypatch, tmp_path_factory):
     """A test double of Core ML below coremltools, see `tests/coreml_double`. No figure comes from it."""
     from tests.coreml_double.install import installed
 
+    monkeypatch.setattr("forced_aligner.runtime.options.has_core_ml", lambda: True)
     with installed(monkeypatch, tmp_path_factory.mktemp("compiled")) as double:
         yield double
 

@@ -16,8 +16,8 @@ from forced_aligner.package.contract import COMPILED_SUFFIX, MONOLITHIC_ENCODER,
 from forced_aligner.package.folder import check_place, write_folder
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
-from forced_aligner.runtime.compiled import compile_package
 from forced_aligner.runtime import options as runtime_options
+from forced_aligner.runtime.compiled import compile_package
 from forced_aligner.score.records import ParityReport
 
 CARD_FILE = "README.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,10 +128,16 @@ class CoreMLBackend:
             metadata = self._bundle.metadata
             raise UserError(
                 f"Core ML cannot {verb} {self._bundle.package(component).name} on {self.computes_on} "
-                f"({visible(str(error)) or 'no reason given'}): packages for {metadata.deployment_target} need macOS "
+                f"({_reason(error)}): packages for {metadata.deployment_target} need macOS "
                 f"{NEEDED_MACOS[metadata.deployment_target]} or newer; try other --compute-units, or --backend mil, or "
                 "convert with another --deployment-target"
             ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """Core ML's own words: coremltools hands them over inside a printed dictionary of several lines."""
+    described = re.search(r'NSLocalizedDescription = "?(.+?)"?;\n', str(error), re.DOTALL)
+    return visible(" ".join((described[1] if described else str(error)).split())) or "no reason given"
 
 
 class _Function:

@@ -3,11 +3,9 @@
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -32,22 +30,6 @@ def run(script, *arguments, cwd):
         text=True,
         check=False,
     )
-
-
-@pytest.fixture
-def here(capsys, monkeypatch, empty_hub):
-    """A command in this process: the same script, without its start-up time."""
-
-    def run_here(script, *arguments, cwd):
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
-        said = capsys.readouterr()
-        return SimpleNamespace(returncode=caught.value.code, stdout=said.out, stderr=said.err)
-
-    return run_here
 
 
 @pytest.fixture(scope="module")

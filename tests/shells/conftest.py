@@ -1,0 +1,25 @@
+"""The commands, run in the process of the tests."""
+
+import runpy
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from forced_aligner.base.paths import ROOT
+
+
+@pytest.fixture
+def here(capsys, monkeypatch, empty_hub):
+    """A command in this process: the same script, without its start-up time."""
+
+    def run_here(script, *arguments, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=caught.value.code, stdout=said.out, stderr=said.err)
+
+    return run_here
