@@ -141,7 +141,7 @@ def _reason(error: RuntimeError) -> str:
 
 
 class _Function:
-    """A loaded function: its inputs go into arrays that outlive it, its outputs are copied."""
+    """A loaded function: its inputs go into arrays that outlive it, its outputs have no gaps."""
 
     def __init__(self, predict: Callable[[dict[str, Any]], dict[str, Any]], types: dict[str, np.dtype[Any]]) -> None:
         self._predict, self._types = predict, types
@@ -150,5 +150,5 @@ class _Function:
         if inputs.keys() != self._types.keys():
             raise UserError(f"a package takes the inputs {sorted(self._types)}, not {sorted(inputs)}: {CONVERT_HINT}")
         held = {name: BUFFERS.hold(name, array, self._types[name]) for name, array in inputs.items()}
-        # Core ML pads rows: 5000 classes have a stride of 5008. np.array follows strides and copies contiguously.
-        return {name: np.array(array) for name, array in self._predict(held).items()}
+        # Core ML pads rows: 5000 classes have a stride of 5008. NumPy follows the strides.
+        return {name: np.ascontiguousarray(array) for name, array in self._predict(held).items()}
