@@ -98,10 +98,11 @@ def side_command() -> list[str]:
 
 
 def reason_of(stderr: str) -> str:
-    """What uv or Python said at the end of an error output, on one line."""
+    """What uv says first after `error:`, with the first cause, or the last line of a traceback; on one line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [index for index, line in enumerate(lines) if line.startswith("error")]
-    return " ".join(lines[errors[0] :][:2] if errors else lines[-1:])[:300] or "it did not say why"
+    errors = [index for index, line in enumerate(lines) if line.startswith("error:")]
+    told = lines[errors[0] :][:2] if errors else lines[-1:]
+    return ": ".join(line.removeprefix("error: ").removeprefix("cause: ") for line in told)[:300] or "uv gave no reason"
 
 
 def rows_of(

@@ -7,7 +7,8 @@ NATIVE is a checkpoint that transformers 5 saved, and MANIFEST a JSON file that 
 
 - `as_it_is`: `Qwen3ForcedAligner.align`, with all of its own code.
 - `with_its_mask`: the same, but each layer of the audio encoder gets the mask of the 8 s windows. qwen-asr has the
-  function that makes it, `_prepare_attention_mask`, and never calls it (QwenLM/Qwen3-ASR issue 213).
+  function that makes it, `_prepare_attention_mask`, and never calls it (QwenLM/Qwen3-ASR issue 213). Pull request 103
+  there calls it in the same place.
 """
 
 import json
