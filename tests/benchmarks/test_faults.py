@@ -18,6 +18,7 @@ from benchmarks.faults import fault_names
 
 RIGHT = [("word", 80.0, 160.0)]
 RESULT = '{{"duration_s": 1, "words": [{{"text": "word", "word": "word", "start_time_ms": {}, "end_time_ms": 160.0}}]}}'
+STATM = Path("/proc/self/statm")
 SENTENCE = "import sys; print('error: no file', file=sys.stderr); sys.exit(2)"
 
 
@@ -44,7 +45,7 @@ def outcome(tmp_path, monkeypatch):
 
 
 def resident_bytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def printing(start_ms, more=""):
@@ -71,6 +72,8 @@ PLANTED = {
 @pytest.mark.parametrize("expected", PLANTED)
 def test_a_planted_fault_is_seen_for_what_it_is(outcome, monkeypatch, expected):
     if expected == "memory":
+        if not STATM.exists():
+            pytest.skip("what a process holds now is known on Linux only")
         limit = resident_bytes() + 100_000_000
         monkeypatch.setattr(execute, "MEMORY_BYTES", limit)
         monkeypatch.setattr(judging, "MEMORY_BYTES", limit)
