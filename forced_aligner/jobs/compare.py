@@ -8,17 +8,16 @@ from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.base.files import file_digest
 from forced_aligner.base.journal import Journal, digest_of, journal_of
-from forced_aligner.base.machine import chip_name, system_name
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import Record, file_of, to_json
 from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.environment import run_environment
 from forced_aligner.package.bundle import files_of
-from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest, tool_versions
-from forced_aligner.runtime.names import DeviceName
+from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import ParityReport, Reference, ReferenceSample, RunEnvironment
+from forced_aligner.score.records import ParityReport, Reference, ReferenceSample
 from forced_aligner.score.report import ScoredClip, make_report, score_clip
 from forced_aligner.score.tables import percent_text
 
@@ -45,7 +44,6 @@ def compare_and_write(
     output: Path,
     gate: Gate,
     *,
-    device: DeviceName,
     restart: bool,
 ) -> tuple[ParityReport, list[Alignment]]:
     """As `compare`, and write the report to `output`, beside which a journal is kept until all clips are done.
@@ -57,7 +55,6 @@ def compare_and_write(
         reference_path: its file.
         output: the report's file. Only a report is replaced there, and no file that the run reads.
         gate: the thresholds.
-        device: where the MIL runtime computes.
         restart: begin anew.
 
     Raises:
@@ -68,7 +65,7 @@ def compare_and_write(
     outputs = Outputs([reference_path, *audio, *files_of(model_dir, aligner.metadata)])
     outputs.check(output, "", may_replace)
     with journal_of(output, ClipResult, restart=restart) as journal:
-        report, alignments = compare(aligner, reference, root, gate, device=device, journal=journal)
+        report, alignments = compare(aligner, reference, root, gate, journal=journal)
         outputs.write(output, to_json(report), may_replace=may_replace)
         if not report.failed:
             journal.remove()
@@ -81,7 +78,6 @@ def compare(
     root: Path,
     gate: Gate,
     *,
-    device: DeviceName = "cpu",
     journal: Journal[ClipResult] | None = None,
 ) -> tuple[ParityReport, list[Alignment]]:
     """Align every clip of the reference with the packages and score the boundaries.
@@ -93,7 +89,6 @@ def compare(
         reference: the PyTorch side.
         root: the folder that the reference's audio paths are relative to.
         gate: the thresholds.
-        device: where the MIL runtime computes, for the report.
         journal: has the results of an earlier run, which are not computed again, and gets those of this one.
 
     Returns:
@@ -103,7 +98,7 @@ def compare(
         UserError: the reference is of another checkpoint, or no clip could be aligned.
     """
     check_same_checkpoint(aligner.metadata, reference)
-    environment = _environment(aligner, device)
+    environment = run_environment(aligner.backend)
     run = digest_of(aligner.metadata, environment, source_digest(ALIGNING_ROOMS))
     alignments: list[Alignment] = []
     clips: list[ScoredClip] = []
@@ -129,18 +124,6 @@ def compare(
     if not clips:
         raise nothing_done(failures)
     return make_report(aligner.metadata, environment, reference, clips, gate, failed_clips(failures)), alignments
-
-
-def _environment(aligner: Aligner, device: DeviceName) -> RunEnvironment:
-    is_coreml = aligner.backend.name == "coreml"
-    return RunEnvironment(
-        system=system_name(),
-        chip=chip_name(),
-        backend=aligner.backend.name,
-        device=None if is_coreml else device,
-        compute_units=aligner.metadata.compute_units if is_coreml else None,
-        versions=tool_versions(),
-    )
 
 
 def _result(alignment: Alignment) -> ClipResult:

@@ -21,10 +21,11 @@ from forced_aligner.jobs import reference as reference_job
 from forced_aligner.jobs.compare import compare, compare_and_write
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.package.provenance import PROJECT, version_string
+from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import FailedClip, ParityReport, Reference, RunEnvironment
+from forced_aligner.score.records import FailedClip, ParityReport, Reference
 from forced_aligner.score.report import identity_of, make_report, score_clip
 from forced_aligner.score.tables import percent_text, verdict
 
@@ -170,7 +171,7 @@ class Dying(MilBackend):
 def write_report(backend, bundle, reference, folder, *, restart=False):
     paths = (folder / "reference.json", folder / "parity.json")
     aligner = Aligner(bundle, backend)
-    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), device="cpu", restart=restart)
+    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), restart=restart)
 
 
 def test_a_comparison_that_was_stopped_goes_on_where_it_was(
@@ -230,7 +231,6 @@ def test_a_report_never_replaces_what_the_run_reads(demo_bundle, demo_clips, ref
                 tmp_path / reference_name,
                 tmp_path / output,
                 Gate(),
-                device="cpu",
                 restart=False,
             )
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
