@@ -13,7 +13,8 @@ from forced_aligner.base.files import write_whole
 from forced_aligner.base.text import visible
 from forced_aligner.output.figure import drawing, save_figure
 
-BAR_IN, MARGINS_IN = 0.35, 1.6
+BAR_IN, MARGINS_IN = 0.35, 1.9
+NOTE_ROOM = 1.25  # of the axis, relative to the longest bar
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ def plot_stages(
         axes.invert_yaxis()
         axes.set_xlabel("ms, without loading; at the end: total, and its ratio to the length of the audio")
         axes.set_title(visible(title), parse_math=False, fontsize="medium")
-        axes.margins(x=0.18)
-        axes.set_xlim(left=0)
-        axes.legend(loc="center right")
+        axes.set_xlim(0, starts.max() * NOTE_ROOM)
+        figure.legend(loc="outside lower center", ncols=len(stages), frameon=False)
         save_figure(figure, path, write=write)

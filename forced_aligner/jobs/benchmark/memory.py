@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 import sys
 import threading
@@ -27,7 +26,6 @@ class MemoryGrowth:
     """
 
     def __enter__(self) -> MemoryGrowth:
-        gc.collect()
         self._process = psutil.Process()
         self._before = self._largest = self._resident()
         self._end = threading.Event()

@@ -29,7 +29,7 @@ def measured_on(report: BenchmarkReport) -> str:
 
 def clip_title(report: BenchmarkReport) -> str:
     """The heading of the clips' table and of the picture."""
-    return f"{report.model_id}: clips, {measured_on(report)}, {report.rounds} rounds"
+    return f"{report.model_id}: clips, {measured_on(report)}; rounds: {report.rounds}"
 
 
 def function_cells(timing: FunctionTiming) -> list[str]:
@@ -69,7 +69,7 @@ def _table(title: str, headings: Sequence[str], left: int, rows: Iterable[Sequen
 
 def _function_table(report: BenchmarkReport) -> Table:
     calls = max((timing.calls for timing in report.functions), default=0)
-    title = f"{report.model_id}: functions, {measured_on(report)}, {calls} calls in {report.rounds} rounds"
+    title = f"{report.model_id}: functions, {measured_on(report)}; calls: {calls}"
     prepared = {(package.component, package.computes_on): package.prepare_ms for package in report.packages}
     rows = []
     for timing in report.functions:
