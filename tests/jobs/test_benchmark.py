@@ -23,7 +23,8 @@ from forced_aligner.jobs.publish import CARD_FILE, lay_out
 from forced_aligner.output.benchmark_picture import StageBar, plot_stages
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.runtime.measurements import BenchmarkReport
+from forced_aligner.runtime.compute_plan import NOT_SAID
+from forced_aligner.runtime.measurements import BenchmarkReport, DeviceShare, FunctionPlan, OffNeuralEngine
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.wrapped import WrappedBackend
 
@@ -34,10 +35,10 @@ IN_TURNS = ("audio_transformer", "frames_52")  # no clip needs it: 5 s are 65 fr
 
 
 class Witness(WrappedBackend):
-    """The MIL runtime, with a list of what is asked of it; `refused` cannot be loaded."""
+    """A backend with a list of what is asked of it; `refused` cannot be loaded."""
 
-    def __init__(self, bundle, name, events, refused=None):
-        super().__init__(MilBackend(bundle))
+    def __init__(self, backend, name, events, refused=None):
+        super().__init__(backend)
         self.computes_on, self.events, self.refused = name, events, refused
 
     def note(self, what, component, function):
@@ -69,8 +70,8 @@ def bundle(demo_bundle):
 @pytest.fixture(scope="module")
 def measured(bundle):
     """The report on two backends, one of which refuses a function, and what was asked of them."""
-    events = []
-    backends = [Witness(bundle, "one", events), Witness(bundle, "two", events, REFUSED)]
+    events, runtime = [], MilBackend(bundle)  # one for both: what it has loaded is loaded for both, which saves time
+    backends = [Witness(runtime, "one", events), Witness(runtime, "two", events, REFUSED)]
     options = BenchmarkOptions(ROUNDS, CALLS, clip_lengths_s=(NO_WORD_S, CLIP_S))
     return benchmark(bundle, backends, options), events
 
@@ -150,7 +151,7 @@ def test_the_report_says_what_it_is_of(report, demo_bundle):
 
 
 def test_no_alignment_at_all_is_the_backends_own_sentence(bundle):
-    backend = Witness(bundle, "one", [], refused=("audio_conv", "main"))
+    backend = Witness(MilBackend(bundle), "one", [], refused=("audio_conv", "main"))
     with pytest.raises(UserError, match=r"^no room on this unit$"):
         benchmark(bundle, [backend], BenchmarkOptions(1, 1, (CLIP_S,)))
 
@@ -162,6 +163,25 @@ def test_the_tables_show_every_row(report, capsys):
     assert "5 + 1 + 1 + 1 + 1" in shown
     assert "calls: audio_conv + audio_transformer + embedding + decoder_prefill + lm_head" in shown
     assert f"peak memory of this process: {report.peak_memory_bytes / 1e6:.0f} MB" in shown
+
+
+def test_the_plan_shows_shares_and_what_falls_off_and_counts_what_core_ml_does_not_say(report, capsys):
+    shares = [
+        DeviceShare(device="Neural Engine", ops=3, cost_percent=90),
+        DeviceShare(device="CPU", ops=1, cost_percent=10),
+    ]
+    off = [OffNeuralEngine(kind="ios18.gather", ops=1, names=["rows"])]
+    told = FunctionPlan(
+        component="lm_head", function="main", computes_on="ALL", ops=4, devices=shares, off_neural_engine=off
+    )
+    silent = [DeviceShare(device=NOT_SAID, ops=4, cost_percent=None)]
+    untold = told.model_copy(update={"function": "length_64", "devices": silent, "off_neural_engine": []})
+    print_benchmark(report.model_copy(update={"plans": [told, untold, untold], "no_plan": None}))
+    shown = capsys.readouterr().out
+    (row,) = [line for line in shown.splitlines() if "ios18.gather" in line]
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["lm_head", "main", "ALL", "1 ios18.gather", "4", "25 (10)", "75 (90)"]
+    assert "Core ML says nothing of 2 functions" in shown
 
 
 @pytest.mark.parametrize("length_s", CLIP_LENGTHS_S)

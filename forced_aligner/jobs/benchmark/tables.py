@@ -8,6 +8,7 @@ from rich.table import Table
 
 from forced_aligner.base.console import show_table
 from forced_aligner.base.text import visible
+from forced_aligner.runtime.compute_plan import NOT_SAID
 from forced_aligner.runtime.measurements import BenchmarkReport, ClipTiming, FunctionPlan, FunctionTiming
 
 FUNCTION_COLUMNS = ("component", "function", "on", "first load ms", "load ms", "first call ms", "median ms", "p95 ms")
@@ -22,7 +23,7 @@ def print_benchmark(report: BenchmarkReport) -> None:
 
 def measured_on(report: BenchmarkReport) -> str:
     """The backend and the machine in a few words."""
-    environment, threads = report.environment, f", {report.threads} threads" if report.threads else ""
+    environment, threads = report.environment, f", threads: {report.threads}" if report.threads else ""
     runtime = "Core ML" if environment.backend == "coreml" else "the MIL runtime"
     return f"{runtime} on {environment.chip}, {environment.system}{threads}"
 
@@ -93,16 +94,19 @@ def _notes(report: BenchmarkReport) -> list[str]:
     if report.environment.backend == "coreml":
         peak += ", without what macOS holds for the GPU and the Neural Engine outside of it"
     notes = [calls_note(report.clips), peak, f"compute plan: left out, {report.no_plan}" if report.no_plan else ""]
+    unplanned = sum({share.device for share in plan.devices} == {NOT_SAID} for plan in report.plans)
+    notes += [f"compute plan: Core ML says nothing of {unplanned} functions"] if unplanned else []
     return [visible(note) for note in notes if note]
 
 
 def _plan_tables(report: BenchmarkReport) -> list[Table]:
-    if not report.plans:
+    plans = [plan for plan in report.plans if {share.device for share in plan.devices} != {NOT_SAID}]
+    if not plans:
         return []
-    devices = sorted({share.device for plan in report.plans for share in plan.devices})
+    devices = sorted({share.device for plan in plans for share in plan.devices})
     headings = ["component", "function", "on", "not on the Neural Engine", "ops", *(f"{name}, %" for name in devices)]
     title = f"{report.model_id}: Core ML's plan, ops (estimated cost)"
-    return [_table(title, headings, 4, [_plan_cells(plan, devices) for plan in report.plans])]
+    return [_table(title, headings, 4, [_plan_cells(plan, devices) for plan in plans])]
 
 
 def _plan_cells(plan: FunctionPlan, devices: Sequence[str]) -> list[str]:
