@@ -61,7 +61,7 @@ class ClipTiming(Record):
     Attributes:
         first_ms: wall time of an alignment for which nothing was loaded.
         stage_ms: each stage of the next alignment of the same clip.
-        total_ms: their sum, without loading.
+        total_ms: all stages of that alignment together, without loading.
         real_time_factor: `total_ms` relative to the length of the audio; below 1 is faster than the speech.
         pieces: into how many pieces the clip was cut.
         calls: of each component in one alignment.
