@@ -12,7 +12,14 @@ import typer
 
 from forced_aligner.base.console import log, run_app, write_result
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
-from forced_aligner.base.paths import DEFAULT_BUNDLE, DEFAULT_DEMO, DEFAULT_REFERENCE, DEFAULT_SWEEP
+from forced_aligner.base.paths import (
+    BENCHMARK_FILE,
+    BENCHMARK_PICTURE,
+    DEFAULT_BUNDLE,
+    DEFAULT_DEMO,
+    DEFAULT_REFERENCE,
+    DEFAULT_SWEEP,
+)
 from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -195,6 +202,37 @@ def sweep(
     print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)
     list_failures(result.failed, len(chosen))
+
+
+@app.command()
+def benchmark(
+    model_dir: ModelDir = DEFAULT_BUNDLE,
+    backend: BackendOption = "auto",
+    device: DeviceOption = "cpu",
+    compute_units: Annotated[
+        str | None,
+        typer.Option(help="Core ML's, some of all,cpu,cpu-and-gpu,cpu-and-ne. (default: the folder's own)"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Everything is measured so often, in rounds.")] = 3,
+    calls: Annotated[int, typer.Option(min=1, help="Measured calls of each function in a round.")] = 10,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Where benchmark.json and benchmark.png go. (default: the model folder)")
+    ] = None,
+) -> None:
+    """Measure what loading and running costs: each function alone, and whole clips of 5 to 60 s."""
+    from forced_aligner.jobs.benchmark.options import BenchmarkOptions, runtimes
+
+    asked = runtimes(backend, device, compute_units)
+
+    # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.jobs.benchmark.run import benchmark_and_write, require_all
+    from forced_aligner.jobs.benchmark.tables import print_benchmark
+
+    output = output_dir or model_dir
+    report = benchmark_and_write(model_dir, asked, output, BenchmarkOptions(rounds, calls))
+    print_benchmark(report)
+    log(f"{BENCHMARK_FILE} and {BENCHMARK_PICTURE} are in {output}")
+    require_all(report)
 
 
 @app.command()

@@ -7,6 +7,8 @@ from pathlib import Path
 METADATA_FILE = "metadata.json"
 REFERENCE_FILE = "pytorch_reference.json"
 PARITY_FILE = "parity.json"
+BENCHMARK_FILE = "benchmark.json"
+BENCHMARK_PICTURE = "benchmark.png"
 MANIFEST_FILE = "manifest.json"
 DEFAULT_BUNDLE = Path("build/forced-aligner")
 DEFAULT_REFERENCE = Path("build") / REFERENCE_FILE

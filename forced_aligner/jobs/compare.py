@@ -8,16 +8,16 @@ from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.base.files import file_digest
 from forced_aligner.base.journal import Journal, digest_of, journal_of
-from forced_aligner.base.machine import chip_name, system_name
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import Record, file_of, to_json
 from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.environment import run_environment
 from forced_aligner.package.bundle import files_of
-from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest, tool_versions
+from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import ParityReport, Reference, ReferenceSample, RunEnvironment
+from forced_aligner.score.records import ParityReport, Reference, ReferenceSample
 from forced_aligner.score.report import ScoredClip, make_report, score_clip
 from forced_aligner.score.tables import percent_text
 
@@ -97,7 +97,7 @@ def compare(
         UserError: the reference is of another checkpoint, or no clip could be aligned.
     """
     check_same_checkpoint(aligner.metadata, reference)
-    environment = _environment(aligner)
+    environment = run_environment(aligner.backend)
     run = digest_of(aligner.metadata, environment, source_digest(ALIGNING_ROOMS))
     alignments: list[Alignment] = []
     clips: list[ScoredClip] = []
@@ -123,18 +123,6 @@ def compare(
     if not clips:
         raise nothing_done(failures)
     return make_report(aligner.metadata, environment, reference, clips, gate, failed_clips(failures)), alignments
-
-
-def _environment(aligner: Aligner) -> RunEnvironment:
-    is_coreml = aligner.backend.name == "coreml"
-    return RunEnvironment(
-        system=system_name(),
-        chip=chip_name(),
-        backend=aligner.backend.name,
-        device=None if is_coreml else aligner.backend.computes_on,
-        compute_units=aligner.backend.computes_on if is_coreml else None,
-        versions=tool_versions(),
-    )
 
 
 def _result(alignment: Alignment) -> ClipResult:

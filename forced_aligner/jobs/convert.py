@@ -12,7 +12,7 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file
 from forced_aligner.base.journal import JOURNAL_SUFFIX
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
-from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE
+from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE, METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.base.stopping import removed_temporaries
 from forced_aligner.checkpoint.find import Checkpoint
@@ -25,9 +25,11 @@ from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
 from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.calibrate import measure_magnitudes
+from forced_aligner.output.figure import is_own_picture
 from forced_aligner.package.bundle import Bundle, require_own_files
 from forced_aligner.package.folder import refuse_existing, write_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+from forced_aligner.runtime.measurements import BenchmarkReport
 from forced_aligner.score.records import ParityReport
 from individual_components import COMPONENTS
 
@@ -94,7 +96,12 @@ def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) 
 def _require_replaceable(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but a conversion and what was measured of it."""
     remedy = "choose another --output-dir, or remove it yourself"
-    measured = [PARITY_FILE] if file_of(ParityReport)(folder / PARITY_FILE) else []
+    made_by_us = {
+        PARITY_FILE: file_of(ParityReport),
+        BENCHMARK_FILE: file_of(BenchmarkReport),
+        BENCHMARK_PICTURE: is_own_picture,
+    }
+    measured = [name for name, is_own in made_by_us.items() if is_own(folder / name)]
     require_own_files(folder, [*measured, PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)
 
 

@@ -6,9 +6,18 @@ import re
 from pathlib import Path
 
 from forced_aligner.base.text import visible
+from forced_aligner.jobs.benchmark.tables import (
+    CLIP_COLUMNS,
+    FUNCTION_COLUMNS,
+    calls_note,
+    clip_cells,
+    function_cells,
+    measured_on,
+)
 from forced_aligner.package.contract import MAIN
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 from forced_aligner.package.provenance import APACHE, PROJECT, Provenance, version_string
+from forced_aligner.runtime.measurements import BenchmarkReport
 from forced_aligner.score.records import ParityReport
 from forced_aligner.score.tables import percent_text
 from individual_components import COMPONENTS, Component, Sizes, TensorSpec
@@ -49,10 +58,12 @@ def model_card(
     metadata: BundleMetadata,
     parity: ParityReport | None,
     why_unmeasured: str,
+    speed: BenchmarkReport | None,
+    why_untimed: str,
     *,
     is_compiled: bool,
 ) -> str:
-    """The card: YAML front matter and Markdown, every figure from `metadata` and `parity`."""
+    """The card: YAML front matter and Markdown, every figure from `metadata`, `parity` and `speed`."""
     from huggingface_hub import ModelCard, ModelCardData
 
     # No pipeline_tag: the hub has no task of forced alignment, and speech recognition needs no transcript.
@@ -81,6 +92,11 @@ def model_card(
         parity=parity,
         why_unmeasured=why_unmeasured,
         measured=_measured_rows(parity, metadata) if parity else [],
+        speed=speed,
+        why_untimed=why_untimed,
+        tables=_speed_tables(speed) if speed else [],
+        timed_on=text(measured_on(speed)) if speed else "",
+        calls_note=text(calls_note(speed.clips)) if speed else "",
     )
     return f"{card}\n"
 
@@ -115,6 +131,14 @@ def _measured_rows(parity: ParityReport, metadata: BundleMetadata) -> list[tuple
         value = f"{true_error.packages:.2f} ms (PyTorch: {true_error.pytorch:.2f} ms)"
         rows.append(("mean error against the true times", value))
     return rows
+
+
+def _speed_tables(speed: BenchmarkReport) -> list[tuple[list[str], list[list[str]]]]:
+    """The headings and rows of the clips' table and of the functions' table."""
+    return [
+        ([*CLIP_COLUMNS], [[text(cell) for cell in clip_cells(timing)] for timing in speed.clips]),
+        ([*FUNCTION_COLUMNS], [[text(cell) for cell in function_cells(timing)] for timing in speed.functions]),
+    ]
 
 
 def _package_row(component: Component, record: ComponentRecord, metadata: BundleMetadata) -> list[str]:

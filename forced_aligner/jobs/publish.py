@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE, ROOT
+from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
@@ -18,11 +19,13 @@ from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
 from forced_aligner.runtime import options as runtime_options
 from forced_aligner.runtime.compiled import compile_package
+from forced_aligner.runtime.measurements import BenchmarkReport
 from forced_aligner.score.records import ParityReport
 
 CARD_FILE = "README.md"
 LICENSE_FILE = "LICENSE"
 NOTICE_FILE = "NOTICE"
+MeasuredT = TypeVar("MeasuredT", ParityReport, BenchmarkReport)
 
 
 def check_hub_folder(
@@ -48,14 +51,17 @@ def _require_own(folder: Path) -> None:
         raise UserError(f"{folder} is not a folder that --package made: {remedy}")
     metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
     compiled = [_compiled_name(record.package) for record in metadata.components.values()]
-    require_own_files(folder, [PARITY_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *compiled], remedy=remedy)
+    require_own_files(
+        folder, [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *compiled], remedy=remedy
+    )
 
 
 def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
     """Copy the converted folder `source` to `folder`, with licence, notice and model card; all of it or nothing.
 
     Args:
-        source: a converted folder; its `parity.json` goes into the card if it is of the same packages.
+        source: a converted folder; its `parity.json` and `benchmark.json` go into the card if they are of the same
+            packages.
         folder: a new folder, or one that was laid out before.
         base_model: hub id of the checkpoint, where it was converted from a local folder.
 
@@ -68,6 +74,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
     metadata = bundle.metadata
     origin = find_provenance(metadata.model_id, base_model)
     parity, why_unmeasured = read_parity(source, metadata)
+    speed, why_untimed = read_benchmark(source, metadata)
     with write_folder(folder, _require_own) as partial:
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
@@ -76,26 +83,49 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
             shutil.copyfile(source / name, partial / name)
         if parity is not None:
             write_json(parity, partial / PARITY_FILE)
+        if speed is not None:
+            write_json(speed, partial / BENCHMARK_FILE)
         if origin.license == APACHE:
             shutil.copyfile(ROOT / LICENSE_FILE, partial / LICENSE_FILE)
         (partial / NOTICE_FILE).write_text(license_notice(origin, metadata), encoding="utf-8")
         compiled = _compile(partial, metadata)
         write_json(_with_compiled(metadata, compiled), partial / METADATA_FILE)
-        card = model_card(origin, metadata, parity, why_unmeasured, is_compiled=bool(compiled))
+        card = model_card(origin, metadata, parity, why_unmeasured, speed, why_untimed, is_compiled=bool(compiled))
         (partial / CARD_FILE).write_text(card, encoding="utf-8")
     _announce(origin, metadata, parity, why_unmeasured, folder)
 
 
 def read_parity(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | None, str]:
     """The parity report of the packages in `source`, or None and why there is none. It names no paths."""
-    if not (source / PARITY_FILE).is_file():
-        return None, "run_coreml_inference.py compare was not run on them"
-    report = read_json(ParityReport, source / PARITY_FILE, "run run_coreml_inference.py compare again")
-    if report.package_sha256 != metadata.package_sha256:
-        return None, f"the {PARITY_FILE} beside them is of other packages"
+    report, why = _measured(ParityReport, source / PARITY_FILE, metadata, "compare")
+    if report is None:
+        return None, why
     samples = [sample.model_copy(update={"audio": Path(sample.audio).name}) for sample in report.samples]
     failed = [clip.model_copy(update={"audio": Path(clip.audio).name, "reason": "left out"}) for clip in report.failed]
     return report.model_copy(update={"samples": samples, "failed": failed}), ""
+
+
+def read_benchmark(source: Path, metadata: BundleMetadata) -> tuple[BenchmarkReport | None, str]:
+    """The speed of the packages in `source`, or None and why there is none. It names no paths."""
+    report, why = _measured(BenchmarkReport, source / BENCHMARK_FILE, metadata, "benchmark")
+    if report is None:
+        return None, why
+    failed = [failure.model_copy(update={"reason": "left out"}) for failure in report.failed]
+    # Core ML's reason names the compiled package.
+    no_plan = "Core ML gave none" if report.no_plan and report.environment.backend == "coreml" else report.no_plan
+    return report.model_copy(update={"failed": failed, "no_plan": no_plan}), ""
+
+
+def _measured(
+    record: type[MeasuredT], path: Path, metadata: BundleMetadata, command: str
+) -> tuple[MeasuredT | None, str]:
+    """The report at `path`, or None and why there is none of these packages."""
+    if not path.is_file():
+        return None, f"run_coreml_inference.py {command} was not run on them"
+    report = read_json(record, path, f"run run_coreml_inference.py {command} again")
+    if report.package_sha256 != metadata.package_sha256:
+        return None, f"the {path.name} beside them is of other packages"
+    return report, ""
 
 
 def _compiled_name(package: str) -> str:

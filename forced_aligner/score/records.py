@@ -9,6 +9,7 @@ from pydantic import Field
 from forced_aligner.base.records import Record
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.metadata import Precision
+from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.score.gate import Gate
 
 
@@ -103,17 +104,6 @@ class SampleScores(Scores):
     packages_latency_ms: float
     pytorch_latency_ms: float
     truth_aas_ms: TruthScores | None = None
-
-
-class RunEnvironment(Record):
-    """What the packages were run on. `compute_units` are Core ML's."""
-
-    system: str
-    chip: str
-    backend: str
-    device: str | None
-    compute_units: str | None
-    versions: dict[str, str]
 
 
 class ReferenceIdentity(Record):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from forced_aligner.base.journal import digest_of
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.metadata import BundleMetadata
+from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import (
@@ -20,7 +21,6 @@ from forced_aligner.score.records import (
     Reference,
     ReferenceIdentity,
     ReferenceSample,
-    RunEnvironment,
     SampleScores,
     SweepRow,
     TruthScores,

@@ -21,10 +21,11 @@ from forced_aligner.jobs import reference as reference_job
 from forced_aligner.jobs.compare import compare, compare_and_write
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.package.provenance import PROJECT, version_string
+from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
 from forced_aligner.score.gate import Gate, check_same_checkpoint
-from forced_aligner.score.records import FailedClip, ParityReport, Reference, RunEnvironment
+from forced_aligner.score.records import FailedClip, ParityReport, Reference
 from forced_aligner.score.report import identity_of, make_report, score_clip
 from forced_aligner.score.tables import percent_text, verdict
 

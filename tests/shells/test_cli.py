@@ -174,6 +174,13 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         ("convert-coreml.py", ["--model-id", "demo", "--package", "."], "is not a folder that --package made"),
         ("convert-coreml.py", ["--compress", "int5"], "--compress takes none, int8, int6, int4"),
         ("convert-coreml.py", ["--model-id", "Qwen/Absent"], "cannot download Qwen/Absent"),
+        (
+            INFER,
+            ["benchmark", "--compute-units", "cpu,gpu"],
+            "no compute units 'gpu'; --compute-units takes",
+        ),
+        (INFER, ["benchmark", "--compute-units", ""], "no compute units ''"),
+        (INFER, ["benchmark"], "no converted model at build/forced-aligner"),
         ("compare-models.py", [*DEMO, "--dataset", "nope"], "no data set 'nope'; expected auto, demo"),
         ("compare-models.py", [*DEMO, "--text", "one"], "--audio-file and --text go together"),
         *(

@@ -1,0 +1,155 @@
+"""What loading and running the packages costs: every function alone, and whole clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from forced_aligner.align.chain import Aligner
+from forced_aligner.base.console import log
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import require_writable
+from forced_aligner.base.outputs import Outputs
+from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE
+from forced_aligner.base.records import file_of, to_json
+from forced_aligner.jobs.benchmark.clips import demo_clips
+from forced_aligner.jobs.benchmark.functions import FunctionBenchmark
+from forced_aligner.jobs.benchmark.memory import peak_memory_bytes
+from forced_aligner.jobs.benchmark.options import BenchmarkOptions
+from forced_aligner.jobs.benchmark.probe import Probe
+from forced_aligner.jobs.benchmark.tables import clip_title
+from forced_aligner.jobs.benchmark.whole_clips import ClipBenchmark, align_clip
+from forced_aligner.jobs.environment import run_environment
+from forced_aligner.output.benchmark_picture import StageBar, plot_stages
+from forced_aligner.output.figure import is_own_picture
+from forced_aligner.package.bundle import Bundle, files_of
+from forced_aligner.runtime.choice import make_backend
+from forced_aligner.runtime.compute_plan import CompiledBackend, read_plans
+from forced_aligner.runtime.measurements import BenchmarkReport, FunctionPlan
+from forced_aligner.runtime.options import RuntimeOptions
+from forced_aligner.runtime.protocol import Arrays, Backend
+
+RECORDED_S = 5.0  # length of the clip whose inputs the functions get
+NO_PLAN = "only Core ML has a compute plan"
+
+
+def benchmark_and_write(
+    model_dir: Path, runtimes: Sequence[RuntimeOptions], output_dir: Path, options: BenchmarkOptions
+) -> BenchmarkReport:
+    """Measure the packages in `model_dir` on each runtime, and write the report and a picture to `output_dir`.
+
+    Raises:
+        UserError: see `benchmark`, a runtime that is not here, or a file that cannot be written or must stay.
+    """
+    bundle = Bundle.open(model_dir)
+    outputs = Outputs(files_of(model_dir, bundle.metadata))
+    report_path, picture_path = output_dir / BENCHMARK_FILE, output_dir / BENCHMARK_PICTURE
+    outputs.check(report_path, "", file_of(BenchmarkReport))
+    outputs.check(picture_path, "", is_own_picture)
+    backends = [make_backend(runtime, bundle) for runtime in runtimes]
+    require_writable(report_path)
+    report = benchmark(bundle, backends, options)
+    outputs.write(report_path, to_json(report), may_replace=file_of(BenchmarkReport))
+    if report.clips:
+        bars = [
+            StageBar(
+                f"{clip.duration_s:g} s, {clip.computes_on}",
+                clip.stage_ms,
+                f"{clip.total_ms:.0f} ms, {clip.real_time_factor:.3f}",
+            )
+            for clip in report.clips
+        ]
+        write = partial(outputs.write, may_replace=is_own_picture)
+        plot_stages(bars, clip_title(report), picture_path, write=write)
+    return report
+
+
+def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOptions) -> BenchmarkReport:
+    """Measure the packages of `bundle` on each of `backends`, which are of one kind and have done nothing yet.
+
+    What a backend cannot do is noted in the report, and the rest is measured.
+
+    Raises:
+        UserError: the folder lacks a component that an alignment needs, or no backend can align a short clip.
+    """
+    probes = [Probe(backend) for backend in backends]
+    functions, clips = FunctionBenchmark(bundle, probes), demo_clips(options.clip_lengths_s)
+    log(f"prepare {len(bundle.metadata.components)} packages")
+    packages = functions.prepare()
+    log("load and call each function for the first time")
+    recorded = _record_inputs(bundle, probes)
+    functions.use_first(recorded)
+    whole = ClipBenchmark(bundle, probes, clips)
+    for number in range(1, options.rounds + 1):
+        log(f"round {number} of {options.rounds}: {options.calls} calls of each function")
+        functions.measure_round(recorded, options.calls)
+        log(f"round {number} of {options.rounds}: clips of {', '.join(f'{clip.duration_s:g}' for clip in clips)} s")
+        whole.measure_round()
+    plans, no_plan = _plans(bundle, backends)
+    return BenchmarkReport(
+        model_id=bundle.metadata.model_id,
+        package_sha256=bundle.metadata.package_sha256,
+        environment=run_environment(*backends),
+        threads=_threads(backends[0]),
+        rounds=options.rounds,
+        packages=packages,
+        functions=functions.timings(),
+        clips=whole.timings(),
+        plans=plans,
+        no_plan=no_plan,
+        peak_memory_bytes=peak_memory_bytes(),
+        failed=[failure for probe in probes for failure in probe.failed],
+    )
+
+
+def _record_inputs(bundle: Bundle, probes: Sequence[Probe]) -> Mapping[str, Arrays]:
+    """The inputs that each component gets in an alignment, by the first backend that can align.
+
+    Raises:
+        UserError: none can.
+    """
+    (clip,) = demo_clips([RECORDED_S])
+    errors = []
+    for probe in probes:
+        try:
+            align_clip(Aligner(bundle, probe), clip)
+            return probe.inputs
+        except UserError as error:
+            log(f"no alignment on {probe.computes_on}: {error}")
+            errors.append(error)
+    raise errors[0]
+
+
+def _plans(bundle: Bundle, backends: Sequence[Backend]) -> tuple[list[FunctionPlan], str | None]:
+    """Core ML's plan of each function on each backend, or why there is none."""
+    plans: list[FunctionPlan] = []
+    for backend in backends:
+        if not isinstance(backend, CompiledBackend):
+            return [], NO_PLAN
+        try:
+            for component in bundle.metadata.components:
+                plans += read_plans(backend, component)
+        except (RuntimeError, UserError) as error:
+            log(f"no compute plan on {backend.computes_on}: {error}")
+            return plans, str(error)
+    return plans, None
+
+
+def _threads(backend: Backend) -> int | None:
+    """How many threads PyTorch computes with in the MIL runtime."""
+    import torch
+
+    return torch.get_num_threads() if backend.name == "mil" else None
+
+
+def require_all(report: BenchmarkReport) -> None:
+    """End the command with an error if something could not be measured.
+
+    Raises:
+        UserError: that is so.
+    """
+    for failure in report.failed:
+        log(f"failed: {failure.what} on {failure.computes_on}: {failure.reason}")
+    if report.failed:
+        raise UserError(f"{len(report.failed)} measurements failed, see above; the others are in {BENCHMARK_FILE}")
