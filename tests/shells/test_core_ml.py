@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from forced_aligner.runtime.coreml import MAX_LOADED
+
 PACKAGES = 5
 
 
@@ -36,4 +38,10 @@ def test_the_commands_run_over_core_ml(done, core_ml, demo_clips, here):
     assert json.loads(ours.stdout) == json.loads(theirs.stdout)
 
     assert set(core_ml.compiles.values()) == {1} and len(core_ml.compiles) == PACKAGES
+
+    run("benchmark", "--model-dir", model, "--compute-units", "all,cpu", "--rounds", "1", "--calls", "1")
+    report = json.loads((model / "benchmark.json").read_text())
+    assert {timing["computes_on"] for timing in report["clips"]} == {"ALL", "CPU_ONLY"}
+    assert report["plans"] and not report["failed"]
+    assert core_ml.most_alive <= 2 * MAX_LOADED and len(core_ml.compiles) == PACKAGES
     assert {load.units for load in core_ml.loads} == {"ALL", "CPU_ONLY", "CPU_AND_NE"}
