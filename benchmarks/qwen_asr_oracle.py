@@ -178,7 +178,8 @@ def main(clips: Annotated[int, typer.Option(min=1, help="Fresh clips to align.")
         recordings = _write_clips(folder / "clips", clips)
         demo = find_checkpoint("demo")
         side = [ROOT / "benchmarks/qwen_asr_side.py", demo.folder, folder / "clips" / MANIFEST_FILE, folder]
-        subprocess.run([*command, *map(str, side)], check=True)
+        if subprocess.run([*command, *map(str, side)], check=False).returncode:
+            raise UserError(f"{QWEN_ASR} failed; its own words are above")
         times = read_json(SideTimes, folder / "times.json", "run the benchmark again")
         reference = make_reference(demo, recordings, folder / REFERENCE_FILE)
         package_words = _package_words(find_checkpoint(str(folder / "checkpoint")), recordings, folder / "packages")

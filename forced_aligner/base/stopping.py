@@ -87,6 +87,27 @@ def uninterrupted() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def ends_at_once() -> Iterator[None]:
+    """Within the block, a signal ends the process at once, and what is unfinished stays.
+
+    For foreign code that holds the interpreter's lock for minutes: the thread that waits for signals would get it only
+    afterwards.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one may say what a signal does
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def wait_if_stopping() -> None:
     """Do not return while a signal ends the process: an error that this causes is not one to be shown."""
     if _is_stopping.is_set():

@@ -20,6 +20,7 @@ from forced_aligner.package.provenance import APACHE, Provenance, find_provenanc
 from forced_aligner.runtime import options as runtime_options
 from forced_aligner.runtime.compiled import compile_package
 from forced_aligner.runtime.measurements import BenchmarkReport
+from forced_aligner.runtime.refusal import explained
 from forced_aligner.score.records import ParityReport
 
 CARD_FILE = "README.md"
@@ -111,8 +112,8 @@ def read_benchmark(source: Path, metadata: BundleMetadata) -> tuple[BenchmarkRep
     if report is None:
         return None, why
     failed = [failure.model_copy(update={"reason": "left out"}) for failure in report.failed]
-    # Core ML's reason names the compiled package.
-    no_plan = "Core ML gave none" if report.no_plan and report.environment.backend == "coreml" else report.no_plan
+    # Core ML's reason may name the compiled package.
+    no_plan = [missing.model_copy(update={"reason": "left out"}) for missing in report.no_plan]
     return report.model_copy(update={"failed": failed, "no_plan": no_plan}), ""
 
 
@@ -138,7 +139,8 @@ def _compile(folder: Path, metadata: BundleMetadata) -> dict[str, CompiledRecord
         log(f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there")
         return {}
     for record in metadata.components.values():
-        compile_package(folder / record.package, folder / _compiled_name(record.package))
+        with explained("compile", record.package, metadata):
+            compile_package(folder / record.package, folder / _compiled_name(record.package))
     names = {key: _compiled_name(record.package) for key, record in metadata.components.items()}
     return {key: CompiledRecord(name=name, sha256=package_digest(folder / name)) for key, name in names.items()}
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import tempfile
+import time
 import weakref
-from collections.abc import Collection
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
 from forced_aligner.base.console import log
+from forced_aligner.base.files import cannot_write
 from forced_aligner.base.machine import system_name
-from forced_aligner.base.stopping import unfinished
-from forced_aligner.package.bundle import Bundle
+from forced_aligner.base.stopping import ends_at_once, unfinished
+from forced_aligner.package.bundle import Bundle, package_digest
 from forced_aligner.package.contract import COMPILED_SUFFIX
 from forced_aligner.package.provenance import PROJECT
 
 MAX_CACHE_BYTES = 16 << 30  # the 0.6B checkpoint has 3.7 GB in float32
+DIGEST_FILE = "sha256"  # beside a compiled package, of its files
+UNFINISHED = "unfinished-"  # begins the names of folders that are not whole
+OLDEST_UNFINISHED_S = 24 * 3600  # then the run that made it was killed
 
 
 def compile_package(package: Path, destination: Path) -> None:
@@ -26,10 +33,30 @@ def compile_package(package: Path, destination: Path) -> None:
 
     Raises:
         RuntimeError: Core ML's compiler refuses the package.
+        OSError: `destination` cannot be written.
     """
     from coremltools.models.utils import compile_model
 
-    compile_model(str(package), str(destination))
+    with ends_at_once(), _stdout_as_stderr():
+        made = Path(compile_model(str(package)))  # in the system's folder for temporary files
+    with unfinished(made):
+        try:
+            shutil.move(made, destination)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)  # of a move to another disk that failed
+
+
+@contextmanager
+def _stdout_as_stderr() -> Iterator[None]:
+    """What the compiler prints must not come between results. coremltools hides it where it compiles itself."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def cache_folder() -> Path:
@@ -38,28 +65,48 @@ def cache_folder() -> Path:
 
 
 def remove_oldest(folder: Path, max_bytes: int, keep: Collection[Path]) -> None:
-    """Remove what was used longest ago in the folders below `folder`, until at most `max_bytes` are left."""
-    entries = [entry for system in folder.iterdir() if system.is_dir() for entry in system.iterdir()]
-    sizes = {entry: sum(file.stat().st_size for file in entry.rglob("*") if file.is_file()) for entry in entries}
-    for entry in sorted(set(entries).difference(keep), key=lambda entry: entry.stat().st_mtime):
-        if sum(sizes.values()) <= max_bytes:
-            return
-        remove_whole(entry)
-        del sizes[entry]
+    """Remove what was used longest ago in the folders below `folder`, until at most `max_bytes` are left.
+
+    Another run may do the same at the same time, so what is gone already is no error.
+    """
+    sizes: dict[Path, int] = {}
+    used: dict[Path, float] = {}
+    for entry in folder.glob("*/*"):
+        with suppress(FileNotFoundError):
+            age_s = time.time() - entry.stat().st_mtime
+            if entry.name.startswith(UNFINISHED) and age_s < OLDEST_UNFINISHED_S:
+                continue  # of another run
+            used[entry] = entry.stat().st_mtime
+            sizes[entry] = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
+    for entry in sorted(set(sizes).difference(keep), key=used.__getitem__):
+        if sum(sizes.values()) > max_bytes or entry.name.startswith(UNFINISHED):
+            with suppress(FileNotFoundError):
+                remove_whole(entry)
+            del sizes[entry]
 
 
 def remove_whole(folder: Path) -> None:
-    """Remove `folder`; its name goes first, so that a killed run leaves no part of it under that name."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as gone, unfinished(Path(gone)):
+    """Remove `folder`; its name goes first, so that a killed run leaves no part of it under that name.
+
+    Raises:
+        OSError: it is gone already, or may not be removed.
+    """
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent) as gone, unfinished(Path(gone)):
         folder.rename(Path(gone) / folder.name)
 
 
 class CompiledPackages:
     """Finds the compiled form of each package: beside the package, in the user's cache, or made now."""
 
-    def __init__(self, bundle: Bundle, *, use_cache: bool) -> None:
-        self._bundle = bundle
-        self._cache = cache_folder() if use_cache else None
+    def __init__(self, bundle: Bundle, *, use_cache: bool = True) -> None:
+        """Nothing is compiled yet.
+
+        Args:
+            bundle: the converted folder.
+            use_cache: take compiled packages from the folder and from the user's cache, and keep new ones there;
+                otherwise compile anew, into a temporary folder.
+        """
+        self._bundle, self._uses_cache = bundle, use_cache
         self._paths: dict[str, Path] = {}
         self._temporary: Path | None = None
         self._made_now: set[str] = set()
@@ -69,56 +116,70 @@ class CompiledPackages:
 
         Raises:
             RuntimeError: Core ML's compiler refuses the package.
+            UserError: the compiled package cannot be written.
         """
         if component not in self._paths:
             self._paths[component] = self._find(component)
         return self._paths[component]
 
-    def compile_again(self, component: str) -> bool:
-        """Replace a compiled package that does not load, as one that the cache has lost a part of.
+    def made_anew(self, component: str) -> bool:
+        """Whether the compiled package of `component` came from the cache, was damaged there, and is now compiled anew.
 
-        Returns whether that was done: one that was compiled in this run or published is not made again.
+        Raises:
+            RuntimeError: see `path`.
         """
-        if self._bundle.record(component).compiled or component in self._made_now:
+        path = self._paths[component]
+        if component in self._made_now or path.parent == self._bundle.folder or _is_whole(path):
             return False
-        remove_whole(self._paths.pop(component))
+        with suppress(OSError):  # it is gone already, or the cache may only be read
+            remove_whole(path.parent)
         self._paths[component] = self._make(component)
         return True
 
     def _find(self, component: str) -> Path:
-        compiled = self._bundle.record(component).compiled
-        if compiled:
-            return self._bundle.folder / compiled.name
-        if self._cache and (kept := self._cache / self._name(component)).is_dir():
-            with suppress(OSError):  # a cache that may only be read: its age is not known then
-                os.utime(kept)
-            return kept
-        return self._make(component)
+        record = self._bundle.record(component)
+        if not self._uses_cache:
+            return self._make(component)
+        if record.compiled:
+            return self._bundle.folder / record.compiled.name
+        kept = self._in(cache_folder(), component)
+        if not kept.is_dir():
+            return self._make(component)
+        with suppress(OSError):  # a cache that may only be read: its age does not count
+            os.utime(kept.parent)
+        return kept
+
+    def _in(self, folder: Path, component: str) -> Path:
+        """The place of a compiled package below a folder of compiled packages."""
+        record = self._bundle.record(component)
+        return folder / record.sha256 / Path(record.package).with_suffix(COMPILED_SUFFIX).name
 
     def _make(self, component: str) -> Path:
-        package, name = self._bundle.package(component), self._name(component)
+        package = self._bundle.package(component)
         log(f"{package.name}: compile for Core ML")
         self._made_now.add(component)
-        if self._cache:
+        folder = cache_folder() if self._uses_cache else self._temporary_folder()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+        except OSError as error:
+            log(f"warning: {folder} cannot be written ({error.strerror}): {package.name} is not kept")
+            folder = self._temporary_folder()
+            new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
+        final = self._in(folder, component)
+        with unfinished(new):
             try:
-                return self._compile_into(self._cache, package, name)
+                compile_package(package, new / final.name)
+                (new / DIGEST_FILE).write_text(package_digest(new / final.name), encoding="utf-8")
+                new.rename(final.parent)
             except OSError as error:
-                log(f"warning: {self._cache} cannot be written ({error.strerror}): {package.name} is compiled for now")
-        return self._compile_into(self._temporary_folder(), package, name)
-
-    def _compile_into(self, folder: Path, package: Path, name: str) -> Path:
-        """Compile beside the final place and rename, so that a killed run leaves nothing that looks whole."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as partial, unfinished(Path(partial)):
-            compile_package(package, Path(partial) / name)
-            try:
-                (Path(partial) / name).rename(folder / name)
-            except OSError:
-                if not (folder / name).is_dir():  # else another run was first, with the same package
-                    raise
-        if folder == self._cache:
-            remove_oldest(folder.parent, MAX_CACHE_BYTES, keep=[*self._paths.values(), folder / name])
-        return folder / name
+                if not final.is_dir():  # else another run was first, with the same package
+                    raise cannot_write(final, error) from None
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+        if self._uses_cache:
+            remove_oldest(folder.parent, MAX_CACHE_BYTES, keep=[path.parent for path in (*self._paths.values(), final)])
+        return final
 
     def _temporary_folder(self) -> Path:
         if self._temporary is None:
@@ -128,5 +189,8 @@ class CompiledPackages:
             weakref.finalize(self, stack.close)
         return self._temporary
 
-    def _name(self, component: str) -> str:
-        return self._bundle.record(component).sha256 + COMPILED_SUFFIX
+
+def _is_whole(compiled: Path) -> bool:
+    """Whether a compiled package of the cache has all the files that it was kept with."""
+    digest = compiled.parent / DIGEST_FILE
+    return digest.is_file() and digest.read_text(encoding="utf-8") == package_digest(compiled)

@@ -41,7 +41,10 @@ def read_plans(backend: CompiledBackend, component: str) -> list[FunctionPlan]:
 
     path = str(backend.compiled_path(component))
     plan = MLComputePlan.load_from_path(path, coremltools.ComputeUnit[backend.computes_on])
-    functions = plan.model_structure.program.functions
+    program = plan.model_structure.program
+    if program is None:
+        raise RuntimeError("its model structure has no program")
+    functions = program.functions
     return [_function_plan(plan, component, name, backend.computes_on, functions[name]) for name in sorted(functions)]
 
 
@@ -93,4 +96,5 @@ def _device(usage: Any) -> str:
         compute_device.MLGPUComputeDevice: "GPU",
         compute_device.MLNeuralEngineComputeDevice: NEURAL_ENGINE,
     }
-    return next(name for kind, name in names.items() if isinstance(usage.preferred_compute_device, kind))
+    chosen = usage.preferred_compute_device  # None for a kind of device that coremltools does not know
+    return next((name for kind, name in names.items() if isinstance(chosen, kind)), NOT_SAID)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import importlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.text import visible
+from forced_aligner.base.stopping import ends_at_once
 from forced_aligner.package.bundle import CONVERT_HINT, Bundle
 from forced_aligner.package.contract import MAIN
 from forced_aligner.package.spec import input_types, read_spec
@@ -21,8 +20,11 @@ from forced_aligner.runtime.compiled import CompiledPackages
 from forced_aligner.runtime.input_buffers import BUFFERS
 from forced_aligner.runtime.options import ComputeUnitsName
 from forced_aligner.runtime.protocol import Arrays
+from forced_aligner.runtime.refusal import explained
 
-MAX_LOADED = 8  # functions; a clip needs six at most, and each may hold its own copy of the weights
+# Functions that are loaded at once. A clip needs six at most, so this leaves room for two more decoder lengths. Chosen
+# without a Mac: what a loaded function costs there was not measured.
+MAX_LOADED = 8
 # of `coremltools.ComputeUnit`
 COMPUTE_UNITS: dict[ComputeUnitsName, str] = {
     "all": "ALL",
@@ -30,7 +32,6 @@ COMPUTE_UNITS: dict[ComputeUnitsName, str] = {
     "cpu-and-gpu": "CPU_AND_GPU",
     "cpu-and-ne": "CPU_AND_NE",
 }
-NEEDED_MACOS = {"iOS17": 14, "iOS18": 15}
 
 
 class CoreMLBackend:
@@ -39,18 +40,30 @@ class CoreMLBackend:
     name = "coreml"
 
     def __init__(
-        self, bundle: Bundle, compute_units: ComputeUnitsName | None = None, *, use_cache: bool = True
+        self,
+        bundle: Bundle,
+        compute_units: ComputeUnitsName | None = None,
+        compiled: CompiledPackages | None = None,
     ) -> None:
         """Nothing is compiled or loaded yet.
 
         Args:
             bundle: the converted folder.
             compute_units: where Core ML may compute; `None`: where the folder's metadata says.
-            use_cache: keep compiled packages in the user's cache, instead of a temporary folder.
+            compiled: its compiled packages, which several backends may share; by default those of the cache.
+
+        Raises:
+            UserError: coremltools was installed without the part that drives Core ML.
         """
+        try:
+            importlib.import_module("coremltools.libcoremlpython")
+        except ImportError as error:
+            raise UserError(
+                f"coremltools cannot drive Core ML here ({error}): install its wheel, not its sources"
+            ) from error
         self.computes_on: str = COMPUTE_UNITS[compute_units] if compute_units else bundle.metadata.compute_units
         self._bundle = bundle
-        self._compiled = CompiledPackages(bundle, use_cache=use_cache)
+        self._compiled = compiled or CompiledPackages(bundle)
         self._specs: dict[str, Any] = {}
         self._loaded: OrderedDict[tuple[str, str], _Function] = OrderedDict()
 
@@ -64,7 +77,7 @@ class CoreMLBackend:
 
     def compiled_path(self, component: str) -> Path:
         """The compiled package of `component`; see `prepare`."""
-        with self._explained(component, "compile"):
+        with explained("compile", self._bundle.package(component).name, self._bundle.metadata):
             return self._compiled.path(component)
 
     def load(self, component: str, function: str) -> None:
@@ -91,7 +104,7 @@ class CoreMLBackend:
             UserError: the function takes other inputs, or Core ML cannot run it.
         """
         self.load(component, function)
-        with self._explained(component, "run"):
+        with explained("run", self._bundle.package(component).name, self._bundle.metadata, self.computes_on):
             return self._loaded[component, function](inputs)
 
     def _open(self, component: str, function: str) -> _Function:
@@ -99,45 +112,24 @@ class CoreMLBackend:
         if component not in self._specs:
             self._specs[component] = read_spec(self._bundle.package(component))
         types = input_types(self._specs[component], function)
-        with self._explained(component, "load"):
+        with explained("load", self._bundle.package(component).name, self._bundle.metadata, self.computes_on):
             try:
                 return self._load(component, function, types)
             except RuntimeError:
-                if not self._compiled.compile_again(component):
+                if not self._compiled.made_anew(component):
                     raise
             return self._load(component, function, types)
 
     def _load(self, component: str, function: str, types: dict[str, np.dtype[Any]]) -> _Function:
         import coremltools
 
-        return _Function(
-            coremltools.models.CompiledMLModel(
+        with ends_at_once():  # the first load on the Neural Engine may take minutes
+            model = coremltools.models.CompiledMLModel(
                 str(self._compiled.path(component)),
                 compute_units=coremltools.ComputeUnit[self.computes_on],
                 function_name=None if function == MAIN else function,
-            ).predict,
-            types,
-        )
-
-    @contextmanager
-    def _explained(self, component: str, verb: str) -> Iterator[None]:
-        """Core ML's refusal as one sentence."""
-        try:
-            yield
-        except RuntimeError as error:  # the type of all that Core ML's errors become in coremltools' C++ layer
-            metadata = self._bundle.metadata
-            raise UserError(
-                f"Core ML cannot {verb} {self._bundle.package(component).name} on {self.computes_on} "
-                f"({_reason(error)}): packages for {metadata.deployment_target} need macOS "
-                f"{NEEDED_MACOS[metadata.deployment_target]} or newer; try other --compute-units, or --backend mil, or "
-                "convert with another --deployment-target"
-            ) from error
-
-
-def _reason(error: RuntimeError) -> str:
-    """Core ML's own words: coremltools hands them over inside a printed dictionary of several lines."""
-    described = re.search(r'NSLocalizedDescription = "?(.+?)"?;\n', str(error), re.DOTALL)
-    return visible(" ".join((described[1] if described else str(error)).split())) or "no reason given"
+            )
+        return _Function(model.predict, types)
 
 
 class _Function:

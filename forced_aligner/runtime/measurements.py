@@ -126,6 +126,6 @@ class BenchmarkReport(Record):
     functions: list[FunctionTiming]
     clips: list[ClipTiming]
     plans: list[FunctionPlan]
-    no_plan: str | None  # why there are no plans
+    no_plan: list[Unmeasured]  # where there is none, and why
     peak_memory_bytes: int  # of the whole process
     failed: list[Unmeasured] = Field(default_factory=list)

@@ -62,6 +62,22 @@ def test_a_signal_ends_the_program_at_once_and_leaves_nothing_unfinished(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["finished"]
 
 
+def test_a_signal_ends_foreign_code_that_holds_the_interpreters_lock(tmp_path):
+    """As Core ML's compiler for the Neural Engine does, for minutes."""
+    code = (
+        "import ctypes\n"
+        "from forced_aligner.base.stopping import ends_at_once\n"
+        "with ends_at_once():\n"
+        "    ctypes.PyDLL(None).sleep(600)"
+    )
+    with start(code, arguments=[str(tmp_path)]) as run:
+        assert run.stdout.readline() == "ready\n"
+        time.sleep(1)  # until it sleeps
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == -signal.SIGTERM
+
+
 def test_steps_that_belong_together_are_not_torn_apart(tmp_path):
     code = (
         "import time\n"

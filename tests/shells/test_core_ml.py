@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from forced_aligner.runtime.coreml import MAX_LOADED
-
 PACKAGES = 5
 
 
@@ -39,9 +37,10 @@ def test_the_commands_run_over_core_ml(done, core_ml, demo_clips, here):
 
     assert set(core_ml.compiles.values()) == {1} and len(core_ml.compiles) == PACKAGES
 
+    core_ml.compiles.clear()
     run("benchmark", "--model-dir", model, "--compute-units", "all,cpu", "--rounds", "1", "--calls", "1")
     report = json.loads((model / "benchmark.json").read_text())
     assert {timing["computes_on"] for timing in report["clips"]} == {"ALL", "CPU_ONLY"}
     assert report["plans"] and not report["failed"]
-    assert core_ml.most_alive <= 2 * MAX_LOADED and len(core_ml.compiles) == PACKAGES
+    assert set(core_ml.compiles.values()) == {1} and len(core_ml.compiles) == PACKAGES  # both units share them
     assert {load.units for load in core_ml.loads} == {"ALL", "CPU_ONLY", "CPU_AND_NE"}

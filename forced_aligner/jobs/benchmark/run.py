@@ -24,13 +24,15 @@ from forced_aligner.jobs.environment import run_environment
 from forced_aligner.output.benchmark_picture import StageBar, plot_stages
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.package.bundle import Bundle, files_of
-from forced_aligner.runtime.choice import make_backend
+from forced_aligner.runtime.choice import make_backends
 from forced_aligner.runtime.compute_plan import CompiledBackend, read_plans
-from forced_aligner.runtime.measurements import BenchmarkReport, FunctionPlan
+from forced_aligner.runtime.measurements import BenchmarkReport, FunctionPlan, Unmeasured
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.runtime.protocol import Arrays, Backend
+from forced_aligner.runtime.refusal import reason
 
 RECORDED_S = 5.0  # length of the clip whose inputs the functions get
+PLAN = "compute plan"
 NO_PLAN = "only Core ML has a compute plan"
 
 
@@ -47,9 +49,11 @@ def benchmark_and_write(
     report_path, picture_path = output_dir / BENCHMARK_FILE, output_dir / BENCHMARK_PICTURE
     outputs.check(report_path, "", file_of(BenchmarkReport))
     outputs.check(picture_path, "", is_own_picture)
-    backends = [make_backend(runtime, bundle) for runtime in runtimes]
+    backends = make_backends(runtimes, bundle)
     require_writable(report_path)
     report = benchmark(bundle, backends, options)
+    outputs.write(report_path, to_json(report), may_replace=file_of(BenchmarkReport))
+    report = with_plans(report, bundle, backends)  # after it is written: Core ML may end the process over a plan
     outputs.write(report_path, to_json(report), may_replace=file_of(BenchmarkReport))
     if report.clips:
         bars = [
@@ -86,7 +90,6 @@ def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOpt
         functions.measure_round(recorded, options.calls)
         log(f"round {number} of {options.rounds}: clips of {', '.join(f'{clip.duration_s:g}' for clip in clips)} s")
         whole.measure_round()
-    plans, no_plan = _plans(bundle, backends)
     return BenchmarkReport(
         model_id=bundle.metadata.model_id,
         package_sha256=bundle.metadata.package_sha256,
@@ -96,8 +99,8 @@ def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOpt
         packages=packages,
         functions=functions.timings(),
         clips=whole.timings(),
-        plans=plans,
-        no_plan=no_plan,
+        plans=[],
+        no_plan=[],
         peak_memory_bytes=peak_memory_bytes(),
         failed=[failure for probe in probes for failure in probe.failed],
     )
@@ -121,19 +124,20 @@ def _record_inputs(bundle: Bundle, probes: Sequence[Probe]) -> Mapping[str, Arra
     raise errors[0]
 
 
-def _plans(bundle: Bundle, backends: Sequence[Backend]) -> tuple[list[FunctionPlan], str | None]:
-    """Core ML's plan of each function on each backend, or why there is none."""
+def with_plans(report: BenchmarkReport, bundle: Bundle, backends: Sequence[Backend]) -> BenchmarkReport:
+    """The report with Core ML's plan of each function on each backend, or with why there is none."""
     plans: list[FunctionPlan] = []
+    no_plan: list[Unmeasured] = []
     for backend in backends:
-        if not isinstance(backend, CompiledBackend):
-            return [], NO_PLAN
         try:
+            if not isinstance(backend, CompiledBackend):
+                raise UserError(NO_PLAN)
             for component in bundle.metadata.components:
                 plans += read_plans(backend, component)
         except (RuntimeError, UserError) as error:
-            log(f"no compute plan on {backend.computes_on}: {error}")
-            return plans, str(error)
-    return plans, None
+            why = reason(error) if isinstance(error, RuntimeError) else str(error)
+            no_plan.append(Unmeasured(what=PLAN, computes_on=backend.computes_on, reason=why))
+    return report.model_copy(update={"plans": plans, "no_plan": no_plan})
 
 
 def _threads(backend: Backend) -> int | None:

@@ -93,7 +93,8 @@ def _notes(report: BenchmarkReport) -> list[str]:
     peak = f"peak memory of this process: {report.peak_memory_bytes / 1e6:.0f} MB"
     if report.environment.backend == "coreml":
         peak += ", without what macOS holds for the GPU and the Neural Engine outside of it"
-    notes = [calls_note(report.clips), peak, f"compute plan: left out, {report.no_plan}" if report.no_plan else ""]
+    left_out = [f"{missing.what} on {missing.computes_on}: left out, {missing.reason}" for missing in report.no_plan]
+    notes = [calls_note(report.clips), peak, *left_out]
     unplanned = sum({share.device for share in plan.devices} == {NOT_SAID} for plan in report.plans)
     notes += [f"compute plan: Core ML says nothing of {unplanned} functions"] if unplanned else []
     return [visible(note) for note in notes if note]
