@@ -130,7 +130,7 @@ def require_complete(file: TimedFile) -> None:
     """
     count = len(file.spoken) - len(file.timed)
     sound_s = sum(part.end_s - part.start_s for part in file.untranscribed)
-    missing = [f"{count} of {len(file.spoken)} words were not found"] if count else []
+    missing = [f"{count} of {len(file.spoken)} words {'was' if count == 1 else 'were'} not found"] if count else []
     missing += [f"{sound_s:.1f} s of sound have no words"] if file.untranscribed else []
     if missing:
         raise IncompleteError(f"{' and '.join(missing)}; the result is written, and --strict makes this an error")
