@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from forced_aligner.align.audio import load_audio
-from forced_aligner.align.chain import Aligner
-from forced_aligner.align.long_recording import align_recording
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
+from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.base.errors import IncompleteError, UnexpectedError, UserError
 from forced_aligner.base.records import read_json
 from forced_aligner.data.clips import input_clips
@@ -237,18 +236,16 @@ def test_a_plot_is_drawn(aligner, demo_clips, tmp_path):
 
 
 @pytest.fixture
-def answer(monkeypatch):
-    """A function that changes what the aligner answers: `answer(not_found=..., ...)`; the words and times stay."""
+def answer(monkeypatch, demo_clips):
+    """A function that makes the aligner answer with the true times of a demo clip, and with the changes it is given."""
+    true_times = {clip.transcript: clip.alignments for clip in demo_clips}
 
     def change(**changes):
-        def changed(*arguments):
-            alignment = align_recording(*arguments)
-            given = dict(changes)
-            if callable(given.get("words")):
-                given["words"] = given["words"](alignment.words)
-            return replace(alignment, **given)
+        def aligned(aligner, samples, transcript, *_):
+            words = true_times[transcript]
+            return replace(Alignment(words, [0.9] * len(words), samples.size / SAMPLE_RATE_HZ), **changes)
 
-        monkeypatch.setattr("forced_aligner.jobs.infer.align_recording", changed)
+        monkeypatch.setattr("forced_aligner.jobs.infer.align_recording", aligned)
 
     return change
 
@@ -288,14 +285,12 @@ def test_where_no_word_was_found_this_alone_is_told(aligner, demo_clips, answer,
 
 
 def test_a_word_that_lasts_implausibly_long_is_marked_and_told(aligner, demo_clips, answer, capsys):
-    def stretched(words):
-        return [word.model_copy(update={"end_time_ms": 2900}) if n == 1 else word for n, word in enumerate(words)]
-
-    answer(words=stretched, duration_s=10.0)
-    file, _, _ = align_file(aligner, demo_clips[2], 0.0)
-    assert [n for n, word in enumerate(file.timed) if word.doubtful] == [1]
-    assert file.timed[1].doubtful == "long"
-    assert ", lasts 2." in capsys.readouterr().err
+    clip = demo_clips[6]  # its second word has seven letters
+    longer = clip.alignments[1].model_copy(update={"end_time_ms": clip.alignments[1].start_time_ms + 2400})
+    answer(words=[clip.alignments[0], longer, *clip.alignments[2:]])
+    file, _, _ = align_file(aligner, clip, 0.0)
+    assert [word.doubtful for word in file.timed] == [None, "long", *[None] * (len(file.timed) - 2)]
+    assert ", lasts 2.4 s, from " in capsys.readouterr().err
 
 
 def test_a_strict_run_writes_everything_and_names_the_recordings_that_lack_words(
