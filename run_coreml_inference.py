@@ -60,6 +60,9 @@ def infer(
         float | None,
         typer.Option(min=4, help="Longest piece of a long recording. (default: what the model takes)"),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 if words are not found, or sound has no words.")
+    ] = False,
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
@@ -78,6 +81,8 @@ def infer(
     clips = input_clips(audio_file, text, text_file, files, language)
     if skip_existing and overwrite:
         raise UserError("--skip-existing leaves files as they are and --overwrite replaces them: give one of them")
+    if skip_existing and strict:
+        raise UserError("--strict judges every recording and --skip-existing leaves some out: give one of them")
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
 
@@ -86,11 +91,12 @@ def infer(
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
     from forced_aligner.jobs.open_model import open_aligner
+    from forced_aligner.output.remarks import require_complete
     from forced_aligner.package.bundle import files_of
 
     aligner = open_aligner(model_dir, runtime)
     if output_dir is not None:
-        output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s)
+        output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s, strict)
         list_failures(align_all(aligner, clips, output, files_of(model_dir, aligner.metadata)), len(clips))
         return
     file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s)
@@ -99,6 +105,8 @@ def infer(
         log(f"{len(file.timed)} words, {note}")
     if verbose:
         log(stage_line(alignment.stage_ms))
+    if strict:
+        require_complete(file)
 
 
 @app.command()

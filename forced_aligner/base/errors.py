@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 EXIT_THRESHOLD_MISSED = 1
+EXIT_INCOMPLETE = 1
 EXIT_BAD_INPUT = 2
 EXIT_BUG = 70  # as sysexits.h has it; so that a traceback is never taken for a missed threshold
 EXIT_CLOSED_PIPE = 141  # as a shell shows a program that SIGPIPE ended
@@ -19,6 +20,12 @@ class UserError(Exception):
 
 class RunError(UserError):
     """What ends a run of many recordings, and not only the work on one: nothing more could be kept."""
+
+
+class IncompleteError(UserError):
+    """Everything was written, but the user asked for an error where the transcript and the audio do not match."""
+
+    exit_code = EXIT_INCOMPLETE
 
 
 class UnexpectedError(UserError):

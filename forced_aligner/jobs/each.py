@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from forced_aligner.base.console import log, tracked
-from forced_aligner.base.errors import RunError, UnexpectedError, UserError
+from forced_aligner.base.errors import IncompleteError, RunError, UnexpectedError, UserError
 from forced_aligner.base.files import printable, require_regular
 from forced_aligner.base.stopping import wait_if_stopping
 from forced_aligner.score.records import FailedClip
@@ -82,13 +82,15 @@ def list_failures(failed: Sequence[FailedClip], total: int) -> None:
     """List the recordings that failed, if there are any, and end the command with an error.
 
     Raises:
-        UserError: one of `total` recordings failed, or more.
+        UserError: one of `total` recordings failed, or more. It is an `IncompleteError` where all were written.
     """
     if not failed:
         return
     for clip in failed:
         log(f"failed: {clip.audio}: {clip.reason}")
-    kind = UnexpectedError if any(clip.unexpected for clip in failed) else UserError
+    kind: type[UserError] = IncompleteError if all(clip.incomplete for clip in failed) else UserError
+    if any(clip.unexpected for clip in failed):
+        kind = UnexpectedError
     raise kind(f"{len(failed)} of {total} recordings failed, see above")
 
 
@@ -99,6 +101,7 @@ def failed_clips(failures: list[Failure]) -> list[FailedClip]:
             audio=printable(failure.audio),
             reason=printable(str(failure.error)),
             unexpected=isinstance(failure.error, UnexpectedError),
+            incomplete=isinstance(failure.error, IncompleteError),
         )
         for failure in failures
     ]

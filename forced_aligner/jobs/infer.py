@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
 from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
+from forced_aligner.output.doubts import doubts
 from forced_aligner.output.formats import FORMATS
-from forced_aligner.output.records import TimedFile, TimedWord
+from forced_aligner.output.records import Stretch, TimedFile, TimedWord
+from forced_aligner.output.remarks import not_found_ranges, remarks, require_complete
 from forced_aligner.output.spelling import written_words
 from forced_aligner.score.records import FailedClip
 
@@ -46,6 +48,7 @@ class Output:
     skip_existing: bool = False
     overwrite: bool = False
     piece_s: float | None = None
+    strict: bool = False
 
     def targets(self, clip: Clip) -> dict[str, Path]:
         """The file of each format, and of the picture if one is drawn, for one recording."""
@@ -71,13 +74,16 @@ def align_file(
     """
     samples = load_clip(clip)
     alignment = align_recording(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
+    words = _timed_words(clip.transcript, alignment, min_confidence)
     file = TimedFile(
         audio=printable(clip.audio),
         language=clip.language,
         duration_s=round(alignment.duration_s, 4),
-        words=_timed_words(clip.transcript, alignment, min_confidence),
+        words=words,
+        not_found=not_found_ranges([word for word in words if word.word is not None]),
+        untranscribed=[Stretch(start_s=start_s, end_s=end_s) for start_s, end_s in alignment.untranscribed_s],
     )
-    for warning in _warnings(samples, alignment):
+    for warning in [*_warnings(samples, alignment), *remarks(file, min_confidence)]:
         log(f"warning: {clip.audio}: {warning}")
     return file, alignment, samples
 
@@ -93,13 +99,24 @@ def times_within(alignment: Alignment) -> list[WordTime]:
     ]
 
 
+def _heard(alignment: Alignment) -> list[int]:
+    """The indices of the words that were found."""
+    return [index for index in range(len(alignment.words)) if index not in alignment.not_found]
+
+
 def _timed_words(text: str, alignment: Alignment, min_confidence: float) -> list[TimedWord]:
     found, words = [], times_within(alignment)
+    heard = _heard(alignment)
+    doubt_of = dict(zip(heard, doubts([words[index] for index in heard]), strict=True))
     for written in written_words(text, [word.text for word in words]):
         if written.word is None:
             found.append(TimedWord(text=written.text, no_space_before=written.no_space_before))
             continue
         word, confidence = words[written.word], alignment.confidences[written.word]
+        if written.word in alignment.not_found:
+            glued = written.no_space_before
+            found.append(TimedWord(text=written.text, word=word.text, status="not-found", no_space_before=glued))
+            continue
         found.append(
             TimedWord(
                 text=written.text,
@@ -108,6 +125,7 @@ def _timed_words(text: str, alignment: Alignment, min_confidence: float) -> list
                 end_time_ms=word.end_time_ms,
                 confidence=round(confidence, 4),
                 weak=confidence < min_confidence,
+                doubtful=doubt_of[written.word],
                 no_space_before=written.no_space_before,
             )
         )
@@ -116,10 +134,13 @@ def _timed_words(text: str, alignment: Alignment, min_confidence: float) -> list
 
 def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
     found = [*alignment.warnings]
+    heard = [alignment.confidences[index] for index in _heard(alignment)]
     if max(samples.max(), -samples.min()) < SILENCE_PEAK:  # without a copy: a recording may have hours
         found.append("the audio is silent; the times mean nothing")
-    elif float(np.mean(alignment.confidences)) < WEAK_CLIP_CONFIDENCE:
-        found.append(f"mean confidence {np.mean(alignment.confidences):.2f}: does the transcript belong to the audio?")
+    elif not heard:
+        found.append(f"none of its {len(alignment.words)} words was found: does the transcript belong to the audio?")
+    elif float(np.mean(heard)) < WEAK_CLIP_CONFIDENCE:
+        found.append(f"mean confidence {np.mean(heard):.2f}: does the transcript belong to the audio?")
     return found
 
 
@@ -188,9 +209,9 @@ class _Job:
             if name in targets:
                 write(targets[name], FORMATS[name].write(file, self.output.cues))
         if PLOT in targets:
-            sides = {"words": times_within(alignment)}
-            title, confidences = Path(file.audio).name, alignment.confidences
-            plot_alignment(spectrogram_of(samples), sides, title, targets[PLOT], confidences, write=write)
+            _plot(alignment, samples, Path(file.audio).name, targets[PLOT], write)
+        if self.output.strict:
+            require_complete(file)
         return self._note(file, alignment)
 
     def _is_done(self, path: Path, outputs: Outputs) -> bool:
@@ -198,10 +219,26 @@ class _Job:
 
     def _note(self, file: TimedFile, alignment: Alignment) -> str:
         weak = sum(word.weak for word in file.words)
+        missing, doubtful = len(file.spoken) - len(file.timed), sum(word.doubtful is not None for word in file.words)
         notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
         notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
-        notes += [f"{weak} weak"] if weak else []
+        counts = {"not found": missing, "doubtful": doubtful, "weak": weak}
+        notes += [f"{count} {what}" for what, count in counts.items() if count]
         return ", ".join(notes + lengthened(file, self.output.formats))
+
+
+def _plot(
+    alignment: Alignment,
+    samples: NDArray[np.float32],
+    title: str,
+    path: Path,
+    write: Callable[[Path, bytes], None],
+) -> None:
+    """Draw the words that were found."""
+    heard = _heard(alignment)
+    words, confidences = times_within(alignment), [alignment.confidences[index] for index in heard]
+    sides, wordless_s = {"words": [words[index] for index in heard]}, alignment.untranscribed_s
+    plot_alignment(spectrogram_of(samples), sides, title, path, confidences, wordless_s, write=write)
 
 
 def spectrogram_of(samples: NDArray[np.float32]) -> Spectrogram:

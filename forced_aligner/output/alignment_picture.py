@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from forced_aligner.base.files import write_whole
@@ -28,6 +29,7 @@ LABEL_PT = 8.0
 SMALLEST_LABEL_PT = 5.0
 MAX_SHADE = 0.65  # opacity of a word with confidence 1
 PLAIN_SHADE = 0.25  # opacity of a word without a confidence
+WORDLESS_COLOR, WORDLESS_SHADE = "#9a9a9a", 0.35  # sound without words
 # Sizes in inches.
 LANE_IN = 0.4
 GAP_IN = 0.3
@@ -97,6 +99,7 @@ def plot_alignment(
     title: str,
     path: Path,
     confidences: list[float] | None = None,
+    wordless_s: Sequence[tuple[float, float]] = (),
     *,
     write: Callable[[Path, bytes], None] = write_whole,
 ) -> None:
@@ -111,6 +114,7 @@ def plot_alignment(
         title: heading of the picture.
         path: where the PNG is written.
         confidences: one for each word of the first side: the lower, the paler the word is drawn.
+        wordless_s: (start, end) of stretches of sound without words, which are shaded.
         write: writes the file.
 
     Raises:
@@ -123,6 +127,8 @@ def plot_alignment(
             _draw_mel(axes, spectrogram, page, next(iter(sides.values())))
             for lane, (words, color) in enumerate(zip(sides.values(), COLORS, strict=False)):
                 _draw_lane(axes, words, page.lane_in(lane), color, confidences if lane == 0 else None)
+            for start_s, end_s in wordless_s:
+                axes.axvspan(start_s, end_s, color=WORDLESS_COLOR, alpha=WORDLESS_SHADE, linewidth=0)
             names = ["mel", *map(visible, sides)]
             axes.set_yticks([page.mel_in / 2, *map(page.lane_in, range(len(sides)))], names, parse_math=False)
             axes.tick_params(axis="y", length=0)
@@ -130,6 +136,9 @@ def plot_alignment(
         shade = "" if confidences is None else "; the paler a word, the less sure"
         rows[0].set_title(visible(title), parse_math=False)
         rows[-1].set_xlabel(f"time ({'min:s' if page.rows > 1 else 's'}){shade}")
+        if wordless_s:
+            shaded = Patch(color=WORDLESS_COLOR, alpha=WORDLESS_SHADE, label="sound without words", linewidth=0)
+            figure.legend(handles=[shaded], loc="lower right", frameon=False, fontsize=LABEL_PT)
         save_figure(figure, path, write=write)
 
 

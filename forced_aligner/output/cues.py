@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import groupby
 
-from forced_aligner.output.records import TimedFile
+from forced_aligner.output.records import TimedFile, TimedWord
 
 # The model may give a word no length, which not every format can express. There, the word lasts one mel frame, and
 # the next word starts later if the two would overlap; at the end of the audio, the words before it start earlier.
 # JSON always has the raw times.
 MIN_WORD_MS = 10.0
 MILLISECOND_NS = 1_000_000
+# Up to so many words in a row that were not found are shown with their neighbours: they may be said in another way, or
+# the aligner may have missed them. A longer run is hardly spoken at all, and nobody could read it in one cue.
+SHOWN_NOT_FOUND = 4
 SENTENCE_END = (".", "?", "!", "…", "\u3002", "\uff1f", "\uff01")  # the last three: Chinese and Japanese
 
 
@@ -72,18 +76,44 @@ def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
 
 
 def subtitle_spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
-    """The same, with the text of words without times: each is joined to the word before it, or else to the first."""
-    joined_spans, text_before, timed = [], "", iter(spans(file, tick_ns))
-    for word in file.words:
+    """The same, with the text of words without times, each joined to the word before it, or else to the first.
+
+    A word that was not found and begins a sentence is joined to the word after it. A run of more than `SHOWN_NOT_FOUND`
+    such words is left out.
+    """
+    parts: list[list[TimedWord]] = []  # one for each word with times
+    waiting: list[TimedWord] = []
+    for word in _shown(file.words):
+        begins_sentence = word.status is not None and bool(parts) and parts[-1][-1].one_line.endswith(SENTENCE_END)
         if word.start_time_ms is not None:
-            span = next(timed)
-            joined_spans.append(replace(span, text=text_before + span.text))
-            text_before = ""
-        elif joined_spans:
-            joined_spans[-1] = replace(joined_spans[-1], text=f"{joined_spans[-1].text} {word.one_line}")
+            parts.append([*waiting, word])
+            waiting = []
+        elif parts and not waiting and not begins_sentence:
+            parts[-1].append(word)
         else:
-            text_before += f"{word.one_line} "
-    return joined_spans
+            waiting.append(word)
+    if parts:
+        parts[-1] += waiting
+    return [
+        replace(span, text=words_text(part), no_space_before=part[0].no_space_before)
+        for span, part in zip(spans(file, tick_ns), parts, strict=True)
+    ]
+
+
+def _shown(words: list[TimedWord]) -> list[TimedWord]:
+    """The words without the long runs that were not found, and without the dashes inside such a run."""
+    numbered = [(number, word) for number, word in enumerate(words) if word.word is not None]
+    left_out: set[int] = set()
+    for is_found, run in groupby(numbered, lambda item: item[1].status is None):
+        numbers = [number for number, _ in run]
+        if not is_found and len(numbers) > SHOWN_NOT_FOUND:
+            left_out |= set(range(numbers[0], numbers[-1] + 1))
+    return [word for number, word in enumerate(words) if number not in left_out]
+
+
+def words_text(words: list[TimedWord]) -> str:
+    """The text of `words` on one line, with spaces where the transcript has them."""
+    return join_words([Span(word.one_line, 0, 0, 0, word.no_space_before) for word in words])
 
 
 def count_words_without_length(file: TimedFile) -> int:

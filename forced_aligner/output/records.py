@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from forced_aligner.base.records import Record
 from forced_aligner.base.text import without_controls
@@ -14,11 +21,25 @@ from forced_aligner.base.text import without_controls
 Text = Annotated[str, AfterValidator(lambda text: re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text))]
 
 
-class TimedWord(Record):
+# Why a word's times are hard to believe: it lasts too long, or it is one of many words that lie at one time.
+Doubt = Literal["long", "no-length"]
+QUIET_KEYS = {"status", "doubtful", "not_found", "untranscribed"}
+
+
+class _Remarkable(Record):
+    """A record whose `QUIET_KEYS` are in JSON only where they say something, so most files have none of them."""
+
+    @model_serializer(mode="wrap")
+    def _without_quiet_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in write(self).items() if value or key not in QUIET_KEYS}
+
+
+class TimedWord(_Remarkable):
     """A word of the transcript as it was written, with its times. A stretch without letters, such as a dash, has none.
 
     `word` is the aligner's cleaned word. `confidence`, 0 to 1, is the probability that the head gives to the chosen
-    time bin and its two neighbours; it is the lower one of start and end.
+    time bin and its two neighbours; it is the lower one of start and end. A word that was not found in the audio has a
+    `word` and a `status`, and neither times nor confidence.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -29,6 +50,8 @@ class TimedWord(Record):
     end_time_ms: float | None = None
     confidence: float | None = None
     weak: bool = False  # below --min-confidence
+    status: Literal["not-found"] | None = None
+    doubtful: Doubt | None = None
     no_space_before: bool = Field(
         default=False, validation_alias=AliasChoices("glued", "no_space_before"), serialization_alias="glued"
     )  # `glued` is the key in JSON files
@@ -39,14 +62,43 @@ class TimedWord(Record):
         return " ".join(without_controls(self.text).split())
 
 
-class TimedFile(Record):
-    """The words of one recording with their times: the JSON output of `infer`."""
+class NotFound(Record):
+    """A range of words that were not found. `near_s` is where it would be: the end of the word found before it, or else
+    the start of the first one found.
+
+    Words are counted from 1, as in messages. Only those with a letter or a digit count.
+    """
+
+    first_word: int
+    last_word: int
+    near_s: float | None = None
+
+
+class Stretch(Record):
+    """A part of the audio, in seconds."""
+
+    start_s: float
+    end_s: float
+
+
+class TimedFile(_Remarkable):
+    """The words of one recording with their times: the JSON output of `infer`.
+
+    `untranscribed` are stretches of sound that have no word.
+    """
 
     schema_version: Literal[1] = 1
     audio: Text
     language: str | None
     duration_s: float
     words: list[TimedWord]
+    not_found: list[NotFound] = Field(default_factory=list)
+    untranscribed: list[Stretch] = Field(default_factory=list)
+
+    @property
+    def spoken(self) -> list[TimedWord]:
+        """The words with a letter or a digit, found or not; the dashes between them are not spoken."""
+        return [word for word in self.words if word.word is not None]
 
     @property
     def timed(self) -> list[TimedWord]:

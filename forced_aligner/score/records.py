@@ -37,11 +37,16 @@ class ReferenceSample(Record):
 
 
 class FailedClip(Record):
-    """A clip that could not be done, and the reason; `unexpected` where it is a bug of this program."""
+    """A clip that could not be done, and the reason; `unexpected` where it is a bug of this program.
+
+    `incomplete` where it was done, and its transcript and audio do not match, as `infer --strict` reports it; no report
+    has the key.
+    """
 
     audio: str
     reason: str
     unexpected: bool
+    incomplete: bool = Field(default=False, exclude=True)
 
 
 class Reference(Record):

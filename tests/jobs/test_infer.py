@@ -2,15 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from forced_aligner.align.audio import load_audio
-from forced_aligner.align.chain import Aligner
-from forced_aligner.base.errors import UnexpectedError, UserError
+from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
+from forced_aligner.align.chain import Aligner, Alignment
+from forced_aligner.base.errors import IncompleteError, UnexpectedError, UserError
 from forced_aligner.base.records import read_json
 from forced_aligner.data.clips import input_clips
 from forced_aligner.data.manifest import manifest_clips
@@ -232,6 +233,98 @@ def test_a_folder_run_says_how_many_words_were_lengthened(aligner, demo_clips, t
 def test_a_plot_is_drawn(aligner, demo_clips, tmp_path):
     assert align_all(aligner, demo_clips[2:3], output(tmp_path, "json", plot=True)) == []
     assert (tmp_path / f"{Path(demo_clips[2].audio).stem}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture
+def answer(monkeypatch, demo_clips):
+    """A function that makes the aligner answer with the true times of a demo clip, and with the changes it is given."""
+    true_times = {clip.transcript: clip.alignments for clip in demo_clips}
+
+    def change(**changes):
+        def aligned(aligner, samples, transcript, *_):
+            words = true_times[transcript]
+            return replace(Alignment(words, [0.9] * len(words), samples.size / SAMPLE_RATE_HZ), **changes)
+
+        monkeypatch.setattr("forced_aligner.jobs.infer.align_recording", aligned)
+
+    return change
+
+
+def test_words_that_were_not_found_are_told_and_have_no_times(aligner, demo_clips, answer, capsys):
+    answer(not_found=frozenset({2, 3, 4}), untranscribed_s=[(0.5, 2.5)])
+    clip = demo_clips[2]
+    whole, _, _ = align_file(aligner, clip, 0.0)
+    spoken = [word for word in whole.words if word.word is not None]
+    assert [word.status for word in spoken] == [None, None, *["not-found"] * 3, *[None] * (len(spoken) - 5)]
+    assert {(word.start_time_ms, word.end_time_ms, word.confidence) for word in spoken[2:5]} == {(None, None, None)}
+    assert [(part.first_word, part.last_word) for part in whole.not_found] == [(3, 5)]
+    said = capsys.readouterr().err
+    assert f"warning: {clip.audio}: words 3 to 5 were not found (about {spoken[1].end_time_ms / 1000:.1f} s): " in said
+    assert f"warning: {clip.audio}: no words from 0.5 to 2.5 s, where there is sound" in said
+
+
+def test_confidence_is_that_of_the_words_that_were_found(aligner, demo_clips, answer, capsys):
+    clip = demo_clips[2]
+    count = len(clip.alignments)
+    answer(not_found=frozenset(range(1, count)), confidences=[0.9] + [0.0] * (count - 1))
+    align_file(aligner, clip, 0.0)
+    assert "mean confidence" not in capsys.readouterr().err
+    answer(not_found=frozenset({0}), confidences=[1.0] + [0.1] * (count - 1))
+    align_file(aligner, clip, 0.0)
+    assert "mean confidence 0.10: " in capsys.readouterr().err
+
+
+def test_where_no_word_was_found_this_alone_is_told(aligner, demo_clips, answer, capsys):
+    clip = demo_clips[2]
+    count = len(clip.alignments)
+    answer(not_found=frozenset(range(count)))
+    align_file(aligner, clip, 0.5)
+    said = capsys.readouterr().err.splitlines()
+    expected = f"none of its {count} words was found: does the transcript belong to the audio?"
+    assert said == [f"warning: {clip.audio}: {expected}"]
+
+
+def test_a_word_that_lasts_implausibly_long_is_marked_and_told(aligner, demo_clips, answer, capsys):
+    clip = demo_clips[6]  # its second word has seven letters
+    longer = clip.alignments[1].model_copy(update={"end_time_ms": clip.alignments[1].start_time_ms + 2400})
+    answer(words=[clip.alignments[0], longer, *clip.alignments[2:]])
+    file, _, _ = align_file(aligner, clip, 0.0)
+    assert [word.doubtful for word in file.timed] == [None, "long", *[None] * (len(file.timed) - 2)]
+    assert ", lasts 2.4 s, from " in capsys.readouterr().err
+
+
+def test_a_strict_run_writes_everything_and_names_the_recordings_that_lack_words(
+    aligner, talks, tmp_path, answer, capsys
+):
+    answer(not_found=frozenset({1}))  # the other recording has one word
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name in ("one.flac", "two.flac")]
+    failures = align_all(aligner, clips, output(tmp_path / "out", "json", plot=True, strict=True))
+    assert [(Path(failed.audio).name, failed.incomplete) for failed in failures] == [("two.flac", True)]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["one.json", "one.png", "two.json", "two.png"]
+    assert read_json(TimedFile, tmp_path / "out/two.json", "").not_found[0].first_word == 2
+    capsys.readouterr()
+    with pytest.raises(IncompleteError, match="1 of 2 recordings failed") as caught:
+        list_failures(failures, 2)
+    assert caught.value.exit_code == 1
+    assert "two.flac: 1 of 3 words was not found; the result is written" in capsys.readouterr().err
+
+
+def test_a_strict_run_in_which_a_recording_fails_ends_with_that_code(aligner, talks, tmp_path, answer):
+    answer(not_found=frozenset({0}))
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name in ("one.flac", "broken.wav")]
+    failures = align_all(aligner, clips, output(tmp_path / "out", "json", strict=True))
+    assert [failed.incomplete for failed in failures] == [False, True]
+    with pytest.raises(UserError) as caught:
+        list_failures(failures, 2)
+    assert caught.value.exit_code == 2
+
+
+def test_a_run_that_is_not_strict_counts_what_was_not_found(aligner, talks, tmp_path, answer, capsys):
+    answer(not_found=frozenset({1, 2}))
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name == "two.flac"]
+    assert align_all(aligner, clips, output(tmp_path / "out", "json")) == []
+    assert ", 2 not found" in capsys.readouterr().err
 
 
 def manifest(tmp_path, name, content):

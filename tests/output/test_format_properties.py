@@ -18,7 +18,7 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forced_aligner.output.cues import CueOptions
+from forced_aligner.output.cues import SHOWN_NOT_FOUND, CueOptions
 from forced_aligner.output.formats import FORMATS
 from forced_aligner.output.records import TimedFile, TimedWord
 
@@ -47,19 +47,26 @@ texts = st.one_of(
 ).filter(lambda text: not reads_as_an_attribute(text))
 
 
+KINDS = ("timed", "timed", "dash", "not found")
+
+
 @st.composite
 def files(draw):
-    """A recording of 0.1 ms to 9 h; some words have no length, no times, or times beyond the end of the audio."""
+    """A recording of 0.1 ms to 9 h; some words have no length, no times, or times beyond the end of the audio.
+
+    Words without times are dashes, or were not found.
+    """
     duration_s = draw(st.one_of(st.integers(1, 1000), st.integers(1, 324_000_000))) / 10_000
-    words = draw(st.lists(st.tuples(texts, st.booleans(), st.booleans()), min_size=1, max_size=12))
+    words = draw(st.lists(st.tuples(texts, st.sampled_from(KINDS), st.booleans()), min_size=1, max_size=12))
     last_ms = 1250 * duration_s
     some_ms = st.one_of(st.floats(0, last_ms), st.just(last_ms), st.sampled_from([0.0, 80.0, 400.0]))
     times = sorted(draw(st.lists(some_ms, min_size=2 * len(words), max_size=2 * len(words))))
     timed_words = []
-    for index, (text, untimed, no_space_before) in enumerate(words):
+    for index, (text, kind, no_space_before) in enumerate(words):
         start_ms, end_ms = times[2 * index : 2 * index + 2]
         fields = {"word": "x", "start_time_ms": start_ms, "end_time_ms": end_ms, "confidence": 0.5}
-        fields = {} if untimed and index else fields
+        fields = {} if kind == "dash" and index else fields
+        fields = {"word": "x", "status": "not-found"} if kind == "not found" else fields
         timed_words.append(TimedWord(text=text, no_space_before=no_space_before, **fields))
     audio = draw(st.one_of(texts, texts.map(lambda name: f"folder/{name}.wav")))
     return TimedFile(audio=audio, language=None, duration_s=duration_s, words=timed_words)
@@ -69,6 +76,14 @@ def written(text):
     """A word as it shall be read: without control characters, and any white space in it is one space."""
     kept = "".join(letter for letter in text if letter.isspace() or not re.match(r"[\x00-\x1f\x7f-\x9f]", letter))
     return " ".join(kept.split())
+
+
+def shown(file):
+    """The texts that subtitles have: no long run of words that were not found, and nothing where none was found."""
+    kinds = "".join("d" if word.word is None else "m" if word.status else "f" for word in file.words)
+    long_runs = [run for run in re.finditer("m(?:d*m)*", kinds) if run[0].count("m") > SHOWN_NOT_FOUND]
+    left_out = {number for run in long_runs for number in range(*run.span())}
+    return [word.text for number, word in enumerate(file.words) if number not in left_out and file.timed]
 
 
 def squashed(texts):
@@ -111,7 +126,7 @@ def test_srt_is_read_back_by_srt(file):
     content = FORMATS["srt"].write(file, CueOptions())
     plain_lines(content)
     cues = [(c.start.total_seconds(), c.end.total_seconds(), c.content.rstrip("\n")) for c in srt.parse(content)]
-    check_cues(cues, file, [written(word.text) for word in file.words])
+    check_cues(cues, file, [written(text) for text in shown(file)])
     assert not re.search(r"\{(\\|[CcFfoPSsYy]:)", content)  # FFmpeg's `handle_open_brace` hides these
 
 
@@ -122,7 +137,7 @@ def test_vtt_is_read_back_by_webvtt(file, karaoke):
     captions = webvtt.from_string(content)
     # `text` has no tags; character references are replaced after that, as browsers do
     cues = [(seconds(c.start), seconds(c.end), html.unescape(c.text)) for c in captions]
-    check_cues(cues, file, [written(word.text) for word in file.words])
+    check_cues(cues, file, [written(text) for text in shown(file)])
     marks = [seconds(mark) for c in captions for mark in re.findall(r"<([\d:.]+)>", c.raw_text)]
     assert len(marks) == (len(file.timed) if karaoke else 0)
     check_times([(mark, mark) for mark in marks], file)
@@ -140,7 +155,7 @@ def test_ass_is_read_back_by_ass_and_shown_by_libass(file, karaoke):
     events = ass.Document.parse_string(content).events
     cues = [(e.start.total_seconds(), e.end.total_seconds(), shown_by_libass(e.text)) for e in events]
     parentheses = str.maketrans("{}", "()")
-    check_cues(cues, file, [written(word.text).translate(parentheses) for word in file.words])
+    check_cues(cues, file, [written(text).translate(parentheses) for text in shown(file)])
     for event in events if karaoke else []:
         lasts = sum(int(mark) for mark in re.findall(r"\{\\k(\d+)\}", event.text))
         assert lasts * 10 == round((event.end - event.start).total_seconds() * 1000)

@@ -83,6 +83,19 @@ def test_a_less_sure_word_is_paler(drawn, demo_clips):
     assert "less sure" not in drawn(samples, words)[0].axes[0].get_xlabel()
 
 
+def test_sound_without_words_is_shaded_and_named(drawn, tmp_path):
+    samples = np.zeros(20 * SAMPLE_RATE_HZ, np.float32)
+    figure, _ = drawn(samples, [])
+    assert not figure.legends
+    assert not any(axes.patches for axes in figure.axes)
+    stretches, path = [(2.0, 5.0), (9.0, 12.0)], tmp_path / "shaded.png"
+    plot_alignment(spectrogram_of(samples), {"words": []}, "talk", path, wordless_s=stretches)
+    for axes in plt.gcf().axes:  # both rows: the second stretch goes on in the next
+        assert [(patch.get_x(), patch.get_width()) for patch in axes.patches] == [(2.0, 3.0), (9.0, 3.0)]
+    ((name,),) = [legend.get_texts() for legend in plt.gcf().legends]
+    assert name.get_text() == "sound without words"
+
+
 def test_the_shortest_clip_and_a_word_without_length_are_drawn(drawn):
     samples = np.zeros(1600, np.float32)
     figure, _ = drawn(samples, [WordTime(text="one", start_time_ms=80, end_time_ms=80)], title="$5 and $6")

@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from forced_aligner.align.long_recording import align_recording
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +147,23 @@ def test_infer_says_on_stderr_how_many_words_were_lengthened(here, three_command
     assert "lengthened" not in result.stdout
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_strict_writes_the_result_and_exits_with_1_where_words_are_missing(
+    here, three_commands, demo_clips, monkeypatch, strict
+):
+    def incomplete(*arguments):
+        return replace(align_recording(*arguments), not_found=frozenset({1}))
+
+    monkeypatch.setattr("forced_aligner.jobs.infer.align_recording", incomplete)
+    folder, _ = three_commands
+    arguments = ("infer", "--audio-file", demo_clips[2].audio, "--text", demo_clips[2].transcript)
+    result = here("run_coreml_inference.py", *arguments, *(["--strict"] if strict else []), cwd=folder)
+    assert result.returncode == (1 if strict else 0)
+    assert json.loads(result.stdout)["not_found"][0]["first_word"] == 2
+    assert "word 2 was not found (about " in result.stderr
+    assert ("words was not found; the result is written, and --strict" in result.stderr) == strict
+
+
 def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, demo_clips, tmp_path):
     folder, _ = three_commands
     clip = demo_clips[1]
@@ -209,6 +228,7 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         (INFER, ["infer", "--audio-file", CLIP, "--text", "a"], "no converted model at build/for"),
         (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--model-dir", "."], "no metadata.j"),
         (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--format", "doc"], "no format 'doc'"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--strict", "--skip-existing"], "give one of them"),
         (INFER, ["infer", "--files", ".", "--output-dir", "out"], ". holds no pair such as talk"),
         (INFER, ["infer", "--files", "a.csv", "--output-dir", "out"], "cannot read a.csv (No such"),
     ],
