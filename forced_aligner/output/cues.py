@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from forced_aligner.data.cue_sheets import CueSheet
 from forced_aligner.output.records import TimedFile
 
 # The model may give a word no length, which not every format can express. There, the word lasts one mel frame, and
@@ -24,12 +25,14 @@ class CueOptions:
         max_cue_s: longest duration of a cue.
         max_pause_s: a longer pause between two words starts a new cue.
         karaoke: whether VTT and ASS mark the time of each word inside its cue.
+        sheet: the subtitle file that is the transcript. If it is given, its cues are kept, whatever the rest says.
     """
 
     max_line_chars: int = 42
     max_cue_s: float = 6.0
     max_pause_s: float = 0.8
     karaoke: bool = False
+    sheet: CueSheet | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Span:
     end_ms: float
     confidence: float
     no_space_before: bool
+    begins_turn: bool = False  # a speaker's label or a heading stands before it
 
 
 def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
@@ -72,13 +76,20 @@ def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
 
 
 def subtitle_spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
-    """The same, with the text of words without times: each is joined to the word before it, or else to the first."""
-    joined_spans, text_before, timed = [], "", iter(spans(file, tick_ns))
+    """The same, with the text of words without times: each is joined to the word before it, or else to the first.
+
+    A speaker's label and a heading are joined to the next word, with what stands between. Line numbers are left out.
+    """
+    joined_spans, text_before, begins_turn, timed = [], "", False, iter(spans(file, tick_ns))
     for word in file.words:
         if word.start_time_ms is not None:
             span = next(timed)
-            joined_spans.append(replace(span, text=text_before + span.text))
-            text_before = ""
+            joined_spans.append(replace(span, text=text_before + span.text, begins_turn=begins_turn))
+            text_before, begins_turn = "", False
+        elif word.mark == "number":
+            continue
+        elif word.mark in ("label", "heading") or begins_turn:
+            text_before, begins_turn = f"{text_before}{word.one_line} ", True
         elif joined_spans:
             joined_spans[-1] = replace(joined_spans[-1], text=f"{joined_spans[-1].text} {word.one_line}")
         else:
@@ -103,7 +114,8 @@ def group_cues(words: list[Span], options: CueOptions) -> list[list[Span]]:
 
 def _starts_cue(cue: list[Span], word: Span, options: CueOptions) -> bool:
     return (
-        len(join_words([*cue, word])) > options.max_line_chars
+        word.begins_turn
+        or len(join_words([*cue, word])) > options.max_line_chars
         or word.end_ms - cue[0].start_ms > options.max_cue_s * 1000
         or word.start_ms - cue[-1].end_ms > options.max_pause_s * 1000
         or cue[-1].text.endswith(SENTENCE_END)

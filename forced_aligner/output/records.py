@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AliasChoices, ConfigDict, Field
 
 from forced_aligner.base.records import Record
 from forced_aligner.base.text import without_controls
+from forced_aligner.data.marks import MarkKind
 
 # Text of others, which a JSON manifest may have spoiled: half a surrogate pair cannot be written into any file.
 Text = Annotated[str, AfterValidator(lambda text: re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text))]
@@ -16,6 +17,8 @@ Text = Annotated[str, AfterValidator(lambda text: re.sub("[\ud800-\udfff]", "\N{
 
 class TimedWord(Record):
     """A word of the transcript as it was written, with its times. A stretch without letters, such as a dash, has none.
+
+    What is not spoken has no times and a `mark`, such as a speaker's label.
 
     `word` is the aligner's cleaned word. `confidence`, 0 to 1, is the probability that the head gives to the chosen
     time bin and its two neighbours; it is the lower one of start and end.
@@ -28,6 +31,7 @@ class TimedWord(Record):
     start_time_ms: float | None = None
     end_time_ms: float | None = None
     confidence: float | None = None
+    mark: MarkKind | None = None
     weak: bool = False  # below --min-confidence
     no_space_before: bool = Field(
         default=False, validation_alias=AliasChoices("glued", "no_space_before"), serialization_alias="glued"
