@@ -105,8 +105,8 @@ def _timed_blocks(content: str, kind: SubtitleKind) -> Iterator[tuple[Cue, Place
     The text of an SRT cue may have blank lines, as many programs write them; a blank line ends that of a WebVTT cue.
     """
     timings = list(_TIMING.finditer(content))
-    ends = [timing.start() for timing in timings[1:]] + [len(content)]
-    for number, (timing, end) in enumerate(zip(timings, ends, strict=True), 1):
+    for number, timing in enumerate(timings, 1):
+        end = timings[number].start() if number < len(timings) else len(content)
         body = content[timing.end() : end]
         last = None
         if kind == "vtt":

@@ -57,6 +57,7 @@ _LABEL = re.compile(
 _BEFORE_COLON = re.compile(r"[\[(][^\[\]()]*[\])](?=\s*[:\uff1a])")  # as in `ANNA (quietly):`
 _NAME_WORD = re.compile(r"(?:[^\W\d_]\.|#?\d+|[^\W\d_][\w'\u2019&/-]*\.?)")
 MAX_NAME_WORDS = 3
+# Often read aloud, as in `CHAPTER 1: The Fall`.
 _NO_NAMES = frozenset(("act", "book", "chapter", "note", "part", "question", "scene", "section", "step", "warning"))
 _GENERIC_NAME = re.compile(r"speaker [\da-z]{1,3}", re.IGNORECASE)
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+\S.*")

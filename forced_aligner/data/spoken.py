@@ -32,10 +32,10 @@ def spoken_text(transcript: str, *, keep_brackets: bool = False) -> SpokenText:
     """The spoken part of `transcript`; with `keep_brackets`, all of it is spoken.
 
     The checkpoint's processor drops all but letters, digits and straight apostrophes, and parts words at white space
-    alone. It would make one word of `replied—“well,”`, and `were` of `we're`. Dashes therefore become spaces and curly
-    apostrophes between letters straight ones, as people read them (the Montreal Forced Aligner takes both apostrophes
-    for one: `DEFAULT_CLITIC_MARKERS`). Beside characters of Chinese and Japanese, dashes stay, since their words are
-    found in other ways. Nothing else is changed.
+    alone. It would make one word of `replied—“well,”`, and `were` of `we're` with a curly apostrophe. Dashes therefore
+    become spaces, and curly apostrophes between letters straight ones, as people read them. (The Montreal Forced
+    Aligner takes both apostrophes for one: `DEFAULT_CLITIC_MARKERS`.) Beside characters of Chinese and Japanese, dashes
+    stay, since their words are found in other ways. Nothing else is changed.
     """
     marks = () if keep_brackets else find_marks(transcript)
     characters = list(_APOSTROPHE.sub("'", transcript))

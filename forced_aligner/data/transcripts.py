@@ -48,7 +48,8 @@ def _json_text(path: Path) -> str:
     """The text of a JSON transcript.
 
     WhisperX and Whisper have `segments`, whisper.cpp has `transcription`, `infer` has `words`; each holds objects with
-    a `text`. The API of OpenAI may give `text` alone. In whisper.cpp's and infer's, a word may go on in the next object.
+    a `text`. The API of OpenAI may give `text` alone. In those of whisper.cpp and `infer`, a word may go on in the next
+    object.
     """
     found = read_json_value(path, MAX_TIMES_BYTES, JSON_HINT)
     content = found if isinstance(found, dict) else {}
