@@ -86,7 +86,7 @@ def read_cue_sheet(path: Path) -> CueSheet:
     """
     kind = KINDS[path.suffix.lower()]
     text = without_controls(read_text(path, MAX_TIMES_BYTES, f"a subtitle file ({kind})"))
-    content = re.sub(r"\r(?!\n)", "\n", text) + "\n"
+    content = re.sub(r"\r(?!\n)", "\n", text) + ("\r\n" if "\r\n" in text else "\n")
     found = list(_ass_lines(content) if kind == "ass" else _timed_blocks(content, kind))
     if not found:
         expected = (

@@ -50,8 +50,9 @@ _DIRECTION = re.compile(rf"(?<!\w)(?:{_INSIDE})(?!\w)")
 _ROUND = re.compile(rf"[(\uff08]([^()\uff08\uff09\r\n]{{1,{MAX_DIRECTION_CHARS}}})[)\uff09]")
 _TIME_CODE = re.compile(r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?")
 _LEADING_TIME = re.compile(r"\s*(?:\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,3})?)(?=\s|$)")
+# Before a name: what begins quotes, lists, captions (`>> ANNA:`), CHAT (`*CHI:`) and Markdown (`**Anna:**`).
 _LABEL = re.compile(
-    r"(?P<before>[\s>*\u2022\u2013\u2014-]*)"  # of quotes, lists, captions (`>> ANNA:`), CHAT (`*CHI:`) and Markdown (`**Anna:**`)
+    r"(?P<before>[\s>*\u2022\u2013\u2014-]*)"
     rf"(?P<name>[^\W_][^:\uff1a\r\n\[\](){{}}<>]{{0,{MAX_LABEL_CHARS - 1}}}?)\s*[:\uff1a]\**(?=\s|$)"
 )
 _BEFORE_COLON = re.compile(r"[\[(][^\[\]()]*[\])](?=\s*[:\uff1a])")  # as in `ANNA (quietly):`
