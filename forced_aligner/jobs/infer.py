@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ WEAK_CLIP_CONFIDENCE = 0.5  # mean word confidence below which a transcript hard
 PLOT = "plot"
 SILENCE_PEAK = 1e-4  # -80 dBFS
 PICTURE_MEL_BINS = 128
+SHOWN_CHARS = 40  # of what is not aligned
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ def require_spoken(clip: Clip, keep_brackets: bool) -> SpokenText:
     """
     spoken = spoken_text(clip.transcript, keep_brackets=keep_brackets)
     if spoken.marks:
-        shown = " ".join(clip.transcript[spoken.marks[0].start : spoken.marks[0].end].split())
-        found = f"{len(spoken.marks)} labels, directions, headings or line numbers, such as {shown}"
+        kinds = Counter(mark.kind for mark in spoken.marks)
+        counts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
+        first = " ".join(clip.transcript[spoken.marks[0].start : spoken.marks[0].end].split())
+        found = f"{counts}, such as {first[:SHOWN_CHARS]}"
         if not has_words(spoken.text):
             raise UserError(f"the transcript has no spoken words, only {found}; --keep-brackets aligns them")
         log(f"not aligned in {clip.audio}: {found}")

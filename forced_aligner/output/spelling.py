@@ -47,13 +47,13 @@ def written_words(transcript: str, words: list[str], spoken: SpokenText | None =
     spoken = spoken or SpokenText(transcript)
     spans = list(enumerate(_spans(spoken.text, words)))
     stretches: list[WrittenWord] = []
-    begin = 0
+    begin = first = 0
     for mark in spoken.marks:
-        inside = [spans.pop(0) for _ in range(bisect_right(spans, mark.start, key=lambda found: found[1][0]))]
-        stretches += _between_marks(transcript, begin, mark.start, inside)
+        after = bisect_right(spans, mark.start, lo=first, key=lambda found: found[1][0])
+        stretches += _between_marks(transcript, begin, mark.start, spans[first:after])
         stretches.append(WrittenWord(transcript[mark.start : mark.end], None, False, mark.kind))
-        begin = mark.end
-    return stretches + _between_marks(transcript, begin, len(transcript), spans)
+        begin, first = mark.end, after
+    return stretches + _between_marks(transcript, begin, len(transcript), spans[first:])
 
 
 def _between_marks(
