@@ -1,8 +1,8 @@
 """What stands in a transcript and is not spoken: speaker labels, stage directions, headings and line numbers.
 
 The rules are conservative, since a wrong one loses words that are spoken. docs/aligning.md states them for users.
-Others decide alike. The Montreal Forced Aligner takes what stands in square, curly, angle or round brackets for one
-special word (`DEFAULT_BRACKETS` of montreal_forced_aligner/dictionary/mixins.py). CHAT begins an utterance with a
+Others decide alike. The Montreal Forced Aligner has words in square, curly, angle or round brackets as words of
+their own kind (`DEFAULT_BRACKETS` of montreal_forced_aligner/dictionary/mixins.py). CHAT begins an utterance with a
 speaker's capitals and a colon (talkbank.github.io/chatter/chat-format). Round brackets also hold speech, as in
 `The agency (NASA)`, so they count only if their words name a sound.
 """
