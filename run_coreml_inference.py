@@ -5,6 +5,7 @@ from forced_aligner.base.stopping import exit_on_signals
 if __name__ == "__main__":
     exit_on_signals()  # before the imports that take long
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,12 @@ NoCacheOption = Annotated[
 def infer(
     audio_file: Annotated[Path | None, typer.Option(help="One recording: wav, flac, ogg or mp3, of any rate.")] = None,
     text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
-    text_file: Annotated[Path | None, typer.Option(help="Its transcript, in a file.")] = None,
+    text_file: Annotated[
+        Path | None, typer.Option(help="Its transcript, in a file: text, subtitles (srt, vtt, ass), or Whisper's JSON.")
+    ] = None,
+    keep_brackets: Annotated[
+        bool, typer.Option("--keep-brackets", help="Align speaker labels, [directions] and headings as well.")
+    ] = False,
     files: Annotated[
         Path | None,
         typer.Option(help="Many: a folder of pairs (talk.wav + talk.txt or .lab), or a manifest (.jsonl or .csv)."),
@@ -96,11 +102,13 @@ def infer(
 
     aligner = open_aligner(model_dir, runtime)
     if output_dir is not None:
-        output = Output(output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s, strict)
+        output = Output(
+            output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s, strict, keep_brackets
+        )
         list_failures(align_all(aligner, clips, output, files_of(model_dir, aligner.metadata)), len(clips))
         return
-    file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s)
-    write_result(FORMATS[names[0]].write(file, cues))
+    file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s, keep_brackets=keep_brackets)
+    write_result(FORMATS[names[0]].write(file, replace(cues, sheet=clips[0].cues)))
     for note in lengthened(file, names):
         log(f"{len(file.timed)} words, {note}")
     if verbose:

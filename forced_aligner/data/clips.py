@@ -9,12 +9,13 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_folder
 from forced_aligner.base.paths import DEMO_FOLDER, MANIFEST_FILE
-from forced_aligner.base.reading import read_text, require_audio_file
+from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import read_json
 from forced_aligner.data.librispeech import find_subset, load_subset
 from forced_aligner.data.manifest import manifest_clips
 from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, ClipManifest
+from forced_aligner.data.transcripts import Transcript, read_transcript
 
 DEMO_CLIPS = DEMO_FOLDER / "clips"
 DEFAULT_SUBSET = "test-clean"
@@ -81,9 +82,17 @@ def input_clips(
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
-    transcript = as_typed(text or "") if text_file is None else read_text(text_file)
+    transcript = Transcript(as_typed(text or "")) if text_file is None else read_transcript(text_file)
     sources = () if text_file is None else (str(text_file),)
-    return [Clip(audio=str(audio_file), transcript=transcript, language=language, sources=sources)]
+    return [
+        Clip(
+            audio=str(audio_file),
+            transcript=transcript.text,
+            language=language,
+            cues=transcript.cues,
+            sources=sources,
+        )
+    ]
 
 
 def _demo_clips(folder: Path) -> list[Clip]:

@@ -20,6 +20,7 @@ from forced_aligner.base.reading import (
     read_text,
 )
 from forced_aligner.data.records import DURATION_TOLERANCE_S, Clip
+from forced_aligner.data.transcripts import Transcript, read_transcript
 
 MAX_FIELD_CHARS = MAX_MANIFEST_BYTES  # the csv module's default of 131 072 is too short for a transcript of hours
 SHOWN_CHARS = 200  # of the names of a row's keys
@@ -28,6 +29,7 @@ SHOWN_CHARS = 200  # of the names of a row's keys
 def manifest_clips(path: Path, language: str | None) -> list[Clip]:
     """The clips of a manifest: JSON Lines, or CSV with a header; the keys are `audio`, `text` and perhaps `language`.
 
+    Where a row has no `text`, `text_file` names a transcript, such as `talk.srt`, relative to the manifest.
     NeMo's key `audio_filepath` is taken for `audio`. Its `offset` and `duration`, which may name a part of a file, must
     stand for the whole file. Audio paths are relative to the manifest. What is wrong with one recording alone, such as
     a transcript that is too long, is the `problem` of its clip.
@@ -53,6 +55,9 @@ def manifest_clips(path: Path, language: str | None) -> list[Clip]:
 def _clip(path: Path, number: int, row: dict[str, Any], language: str | None) -> Clip:
     """The clip of the row that begins in line `number`."""
     audio, text = row.get("audio") or row.get("audio_filepath"), row.get("text")
+    text_file = None
+    if not text and isinstance(row.get("text_file"), str) and row["text_file"]:
+        text, text_file = "", path.parent / row["text_file"]
     clip_language = row.get("language") or language
     if not isinstance(audio, str) or not isinstance(text, str) or not isinstance(clip_language, str | None):
         found = ", ".join(map(str, row))[:SHOWN_CHARS]
@@ -60,16 +65,25 @@ def _clip(path: Path, number: int, row: dict[str, Any], language: str | None) ->
     if max(len(audio), len(clip_language or "")) > MAX_PATH_CHARS:
         raise UserError(f"{path} line {number}: the audio's path or the language has over {MAX_PATH_CHARS} characters")
     duration_s, problem = _duration_s(row)
-    if len(text) > MAX_TRANSCRIPT_BYTES:
-        text, problem = "", f"its transcript has {len(text)} characters; at most {MAX_TRANSCRIPT_BYTES} are read"
+    try:
+        transcript = read_transcript(text_file) if text_file else _transcript(text)
+    except UserError as error:
+        transcript, problem = Transcript(""), str(error)
     return Clip(
         audio=str(path.parent / audio),
-        transcript=text.strip(),
+        transcript=transcript.text,
         language=clip_language,
         declared_duration_s=duration_s,
         problem=problem,
-        sources=(str(path),),
+        cues=transcript.cues,
+        sources=(str(path), str(text_file)) if text_file else (str(path),),
     )
+
+
+def _transcript(text: str) -> Transcript:
+    if len(text) > MAX_TRANSCRIPT_BYTES:
+        raise UserError(f"its transcript has {len(text)} characters; at most {MAX_TRANSCRIPT_BYTES} are read")
+    return Transcript(text.strip())
 
 
 def _duration_s(row: dict[str, Any]) -> tuple[float | None, str | None]:

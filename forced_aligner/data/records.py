@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.records import Record
 from forced_aligner.base.text import without_controls
+from forced_aligner.data.cue_sheets import CueSheet
 
 DURATION_TOLERANCE_S = 0.1  # manifests round durations, and an mp3 file is padded by up to 0.05 s
 
@@ -30,6 +31,7 @@ class Clip(Record):
         declared_duration_s: what a manifest says that the audio lasts.
         speaker: a name that the clips of one speaker share.
         problem: why it cannot be aligned, if that is known before it is loaded.
+        cues: those of the transcript, if it is a subtitle file.
         sources: paths of the other files that it was read from, such as a transcript's.
     """
 
@@ -43,6 +45,7 @@ class Clip(Record):
     words_per_minute: FiniteFloat | None = None
     alignments: list[WordTime] | None = None
     problem: str | None = None
+    cues: CueSheet | None = Field(default=None, exclude=True)
     sources: tuple[str, ...] = ()
 
     def check(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from forced_aligner.base.files import MayReplace, always, is_there, never, print
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.data.records import Clip, WordTime
+from forced_aligner.data.spoken import SpokenText, has_words, spoken_text
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
 from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
@@ -34,6 +36,7 @@ WEAK_CLIP_CONFIDENCE = 0.5  # mean word confidence below which a transcript hard
 PLOT = "plot"
 SILENCE_PEAK = 1e-4  # -80 dBFS
 PICTURE_MEL_BINS = 128
+SHOWN_CHARS = 40  # of what is not aligned
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Output:
     overwrite: bool = False
     piece_s: float | None = None
     strict: bool = False
+    keep_brackets: bool = False
 
     def targets(self, clip: Clip) -> dict[str, Path]:
         """The file of each format, and of the picture if one is drawn, for one recording."""
@@ -63,18 +67,20 @@ class Output:
 
 
 def align_file(
-    aligner: Aligner, clip: Clip, min_confidence: float, piece_s: float | None = None
+    aligner: Aligner, clip: Clip, min_confidence: float, piece_s: float | None = None, *, keep_brackets: bool = False
 ) -> tuple[TimedFile, Alignment, NDArray[np.float32]]:
     """Align one recording: its words as they were written, the bare alignment, and (samples,) of 16 kHz audio.
 
     `piece_s` is the longest piece into which a long recording is cut; see `align_recording`.
+    What is not spoken, such as speaker labels, is not aligned, unless `keep_brackets`; see `data.spoken`.
 
     Raises:
         UserError: the recording or its transcript cannot be used.
     """
     samples = load_clip(clip)
-    alignment = align_recording(aligner, samples, clip.transcript, clip.language, piece_s, log_progress)
-    words = _timed_words(clip.transcript, alignment, min_confidence)
+    spoken = require_spoken(clip, keep_brackets)
+    alignment = align_recording(aligner, samples, spoken.text, clip.language, piece_s, log_progress)
+    words = _timed_words(clip.transcript, spoken, alignment, min_confidence)
     file = TimedFile(
         audio=printable(clip.audio),
         language=clip.language,
@@ -86,6 +92,24 @@ def align_file(
     for warning in [*_warnings(samples, alignment), *remarks(file, min_confidence)]:
         log(f"warning: {clip.audio}: {warning}")
     return file, alignment, samples
+
+
+def require_spoken(clip: Clip, keep_brackets: bool) -> SpokenText:
+    """What the aligner gets of a clip's transcript. What it does not get is told.
+
+    Raises:
+        UserError: by the rules of `data.marks`, nothing of it is spoken.
+    """
+    spoken = spoken_text(clip.transcript, keep_brackets=keep_brackets)
+    if spoken.marks:
+        kinds = Counter(mark.kind for mark in spoken.marks)
+        counts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
+        first = " ".join(clip.transcript[spoken.marks[0].start : spoken.marks[0].end].split())
+        found = f"{counts}, such as {first[:SHOWN_CHARS]}"
+        if not has_words(spoken.text):
+            raise UserError(f"the transcript has no spoken words, only {found}; --keep-brackets aligns them")
+        log(f"not aligned in {clip.audio}: {found}")
+    return spoken
 
 
 def times_within(alignment: Alignment) -> list[WordTime]:
@@ -104,13 +128,13 @@ def _heard(alignment: Alignment) -> list[int]:
     return [index for index in range(len(alignment.words)) if index not in alignment.not_found]
 
 
-def _timed_words(text: str, alignment: Alignment, min_confidence: float) -> list[TimedWord]:
+def _timed_words(text: str, spoken: SpokenText, alignment: Alignment, min_confidence: float) -> list[TimedWord]:
     found, words = [], times_within(alignment)
     heard = _heard(alignment)
     doubt_of = dict(zip(heard, doubts([words[index] for index in heard]), strict=True))
-    for written in written_words(text, [word.text for word in words]):
+    for written in written_words(text, [word.text for word in words], spoken):
         if written.word is None:
-            found.append(TimedWord(text=written.text, no_space_before=written.no_space_before))
+            found.append(TimedWord(text=written.text, mark=written.mark, no_space_before=written.no_space_before))
             continue
         word, confidence = words[written.word], alignment.confidences[written.word]
         if written.word in alignment.not_found:
@@ -200,14 +224,21 @@ class _Job:
         require_audio_file(Path(self.clip.audio))
         for path in targets.values():
             outputs.check(path, self.owner, self.output.may_replace)
-        file, alignment, samples = align_file(aligner, self.clip, self.output.min_confidence, self.output.piece_s)
+        file, alignment, samples = align_file(
+            aligner,
+            self.clip,
+            self.output.min_confidence,
+            self.output.piece_s,
+            keep_brackets=self.output.keep_brackets,
+        )
 
         def write(path: Path, content: str | bytes) -> None:
             outputs.write(path, content, self.owner, self.output.may_replace)
 
+        cues = replace(self.output.cues, sheet=self.clip.cues)
         for name in self.output.formats:
             if name in targets:
-                write(targets[name], FORMATS[name].write(file, self.output.cues))
+                write(targets[name], FORMATS[name].write(file, cues))
         if PLOT in targets:
             _plot(alignment, samples, Path(file.audio).name, targets[PLOT], write)
         if self.output.strict:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from forced_aligner.data.cue_sheets import CueSheet
 from forced_aligner.output.records import TimedFile, TimedWord
 
 # The model may give a word no length, which not every format can express. There, the word lasts one mel frame, and
@@ -28,12 +29,14 @@ class CueOptions:
         max_cue_s: longest duration of a cue.
         max_pause_s: a longer pause between two words starts a new cue.
         karaoke: whether VTT and ASS mark the time of each word inside its cue.
+        sheet: the subtitle file that is the transcript. If it is given, its cues are kept, whatever the rest says.
     """
 
     max_line_chars: int = 42
     max_cue_s: float = 6.0
     max_pause_s: float = 0.8
     karaoke: bool = False
+    sheet: CueSheet | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Span:
     end_ms: float
     confidence: float
     no_space_before: bool
+    begins_turn: bool = False  # a speaker's label or a heading stands before it
 
 
 def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
@@ -78,25 +82,30 @@ def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
 def subtitle_spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
     """The same, with the text of words without times, each joined to the word before it, or else to the first.
 
-    A word that was not found and begins a sentence is joined to the word after it. A run of more than `SHOWN_NOT_FOUND`
-    such words is left out.
+    A word that was not found and begins a sentence is joined to the word after it, and so are a speaker's label and a
+    heading, with what stands between. Line numbers are left out, and so are runs of more than `SHOWN_NOT_FOUND` words
+    that were not found.
     """
     parts: list[list[TimedWord]] = []  # one for each word with times
+    turns: list[bool] = []  # whether each begins a speaker's turn
     waiting: list[TimedWord] = []
-    for word in _shown(file.words):
+    begins_turn = False
+    for word in _shown([word for word in file.words if word.mark != "number"]):
         begins_sentence = word.status is not None and bool(parts) and parts[-1][-1].one_line.endswith(SENTENCE_END)
+        begins_turn = begins_turn or word.mark in ("label", "heading")
         if word.start_time_ms is not None:
             parts.append([*waiting, word])
-            waiting = []
-        elif parts and not waiting and not begins_sentence:
+            turns.append(begins_turn)
+            waiting, begins_turn = [], False
+        elif parts and not waiting and not begins_sentence and not begins_turn:
             parts[-1].append(word)
         else:
             waiting.append(word)
     if parts:
         parts[-1] += waiting
     return [
-        replace(span, text=words_text(part), no_space_before=part[0].no_space_before)
-        for span, part in zip(spans(file, tick_ns), parts, strict=True)
+        replace(span, text=words_text(part), no_space_before=part[0].no_space_before, begins_turn=turn)
+        for span, part, turn in zip(spans(file, tick_ns), parts, turns, strict=True)
     ]
 
 
@@ -133,7 +142,8 @@ def group_cues(words: list[Span], options: CueOptions) -> list[list[Span]]:
 
 def _starts_cue(cue: list[Span], word: Span, options: CueOptions) -> bool:
     return (
-        len(join_words([*cue, word])) > options.max_line_chars
+        word.begins_turn
+        or len(join_words([*cue, word])) > options.max_line_chars
         or word.end_ms - cue[0].start_ms > options.max_cue_s * 1000
         or word.start_ms - cue[-1].end_ms > options.max_pause_s * 1000
         or cue[-1].text.endswith(SENTENCE_END)

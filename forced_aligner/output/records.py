@@ -16,6 +16,7 @@ from pydantic import (
 
 from forced_aligner.base.records import Record
 from forced_aligner.base.text import without_controls
+from forced_aligner.data.marks import MarkKind
 
 # Text of others, which a JSON manifest may have spoiled: half a surrogate pair cannot be written into any file.
 Text = Annotated[str, AfterValidator(lambda text: re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text))]
@@ -37,6 +38,8 @@ class _Remarkable(Record):
 class TimedWord(_Remarkable):
     """A word of the transcript as it was written, with its times. A stretch without letters, such as a dash, has none.
 
+    What is not spoken has no times and a `mark`, such as a speaker's label.
+
     `word` is the aligner's cleaned word. `confidence`, 0 to 1, is the probability that the head gives to the chosen
     time bin and its two neighbours; it is the lower one of start and end. A word that was not found in the audio has a
     `word` and a `status`, and neither times nor confidence.
@@ -49,6 +52,7 @@ class TimedWord(_Remarkable):
     start_time_ms: float | None = None
     end_time_ms: float | None = None
     confidence: float | None = None
+    mark: MarkKind | None = None
     weak: bool = False  # below --min-confidence
     status: Literal["not-found"] | None = None
     doubtful: Doubt | None = None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.data.marks import MarkKind
+from forced_aligner.data.spoken import SpokenText
 
 OPENING = {"Ps", "Pi"}  # Unicode categories of opening brackets and quotes, which belong to the word after them
 
@@ -19,32 +22,54 @@ class WrittenWord:
         text: its letters and its punctuation.
         word: the index of the aligner's word in it; None where it has none, such as a dash between spaces.
         no_space_before: whether it follows the stretch before it without a space.
+        mark: what it is, if it is not spoken, such as a speaker's label.
     """
 
     text: str
     word: int | None
     no_space_before: bool
+    mark: MarkKind | None = None
 
 
-def written_words(transcript: str, words: list[str]) -> list[WrittenWord]:
+def written_words(transcript: str, words: list[str], spoken: SpokenText | None = None) -> list[WrittenWord]:
     """Cut a transcript into stretches: one for each word with its punctuation, and some without a word.
+
+    Together, the stretches have every character of the transcript but white space.
 
     Args:
         transcript: as the user wrote it.
         words: the aligner's words; their letters and digits occur in the transcript in this order.
+        spoken: what the aligner got of the transcript; by default all. Each mark of it is one stretch.
 
     Raises:
         UserError: a word is not in the transcript; a tokenizer that rewrites letters can cause this.
     """
-    spans = _spans(transcript, words)
-    cuts = [0]
-    for (_, end), (start, _) in pairwise(spans):
-        cuts.append(end + _cut(transcript[end:start]))
-    cuts.append(len(transcript))
+    spoken = spoken or SpokenText(transcript)
+    spans = list(enumerate(_spans(spoken.text, words)))
+    stretches: list[WrittenWord] = []
+    begin = first = 0
+    for mark in spoken.marks:
+        after = bisect_right(spans, mark.start, lo=first, key=lambda found: found[1][0])
+        stretches += _between_marks(transcript, begin, mark.start, spans[first:after])
+        stretches.append(WrittenWord(transcript[mark.start : mark.end], None, False, mark.kind))
+        begin, first = mark.end, after
+    return stretches + _between_marks(transcript, begin, len(transcript), spans[first:])
+
+
+def _between_marks(
+    transcript: str, begin: int, end: int, spans: list[tuple[int, tuple[int, int]]]
+) -> list[WrittenWord]:
+    """The stretches of `transcript[begin:end]`, whose words have the `spans`, each with the word's index."""
+    if not spans:
+        return [WrittenWord(piece, None, False) for piece in transcript[begin:end].split()]
+    cuts = [begin]
+    for (_, (_, stop)), (_, (start, _)) in pairwise(spans):
+        cuts.append(stop + _cut(transcript[stop:start]))
+    cuts.append(end)
     return [
         stretch
-        for index, (begin, end) in enumerate(pairwise(cuts))
-        for stretch in _split_stretch(transcript, begin, end, spans[index], index)
+        for (word, span), (start, stop) in zip(spans, pairwise(cuts), strict=True)
+        for stretch in _split_stretch(transcript, start, stop, span, word)
     ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, Span, group_cues, join_words, subtitle_spans
 from forced_aligner.output.records import TimedFile
+from forced_aligner.output.retiming import new_times, with_new_times
 
 TICKS_NS = {"srt": MILLISECOND_NS, "vtt": MILLISECOND_NS, "ass": 10 * MILLISECOND_NS}
 LAST_HOURS = {"srt": 100, "vtt": 100, "ass": 10}  # pysubs2 writes any later time as the last one before it
@@ -28,14 +29,27 @@ def subtitles(file: TimedFile, options: CueOptions, kind: str) -> str:
     if file.duration_s >= LAST_HOURS[kind] * 3600:
         reason = f"{kind} holds times below {LAST_HOURS[kind]} hours, and it has {file.duration_s / 3600:.1f}"
         raise UserError(f"no subtitles for {file.audio}: {reason}; choose another format, such as json")
+    if options.sheet is not None and options.sheet.kind == kind:
+        return with_new_times(file, options.sheet, TICKS_NS[kind])
     subtitles = pysubs2.SSAFile()
-    for cue in group_cues(subtitle_spans(file, TICKS_NS[kind]), options):
-        text = _KARAOKE[kind](cue) if options.karaoke else _ESCAPES[kind](join_words(cue))
-        subtitles.append(pysubs2.SSAEvent(start=round(cue[0].start_ms), end=round(cue[-1].end_ms), text=text))
+    for start_ms, end_ms, text in _cues(file, options, kind):
+        subtitles.append(pysubs2.SSAEvent(start=round(start_ms), end=round(end_ms), text=text))
     if kind == "ass":
         return subtitles.to_string("ass")
     # Without this option pysubs2 would leave out what stands in braces.
     return subtitles.to_string(kind, keep_ssa_tags=True).replace(BACKSLASH, "\\")
+
+
+def _cues(file: TimedFile, options: CueOptions, kind: str) -> Iterator[tuple[float, float, str]]:
+    """Start and end in ms, and text of each cue: those of the transcript, if it has some, without their styles."""
+    if options.sheet is not None:
+        times = new_times(file, options.sheet, TICKS_NS[kind])
+        for cue, (start_ms, end_ms) in zip(options.sheet.cues, times, strict=True):
+            yield start_ms, end_ms, "\\N".join(map(_ESCAPES[kind], cue.text.splitlines()))
+        return
+    for words in group_cues(subtitle_spans(file, TICKS_NS[kind]), options):
+        text = _KARAOKE[kind](words) if options.karaoke else _ESCAPES[kind](join_words(words))
+        yield words[0].start_ms, words[-1].end_ms, text
 
 
 def _srt(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import srt
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.align.chain import Aligner, Alignment
@@ -211,6 +212,80 @@ def test_silence_is_answered_with_a_warning(aligner, tmp_path, capsys):
     file, _, _ = align_file(aligner, Clip(audio=str(path), transcript="one two"), 0.0)
     assert len(file.timed) == 2
     assert "the audio is silent" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def talk(demo_clips):
+    return next(clip for clip in demo_clips if "Tasmania" in clip.transcript)
+
+
+MARKED = (
+    "\ufeffANNA: Photos bail\u00a0united needles. [laughs]\r\n\r\n\r\nBOB (off): Breakfast honorable—welcomed "
+    "throne (applause).\r\n# The end\r\nANNA: Tasmania uk dee efficiently.\r\n"
+)
+
+
+def test_marks_dashes_and_odd_spaces_do_not_move_a_word(aligner, talk, tmp_path, capsys):
+    (tmp_path / "talk.txt").write_bytes(MARKED.encode())
+    (clip,) = input_clips(Path(talk.audio), None, tmp_path / "talk.txt", None, None)
+    plain, _, _ = align_file(aligner, talk, 0.0)
+    marked, _, _ = align_file(aligner, clip, 0.0)
+    assert [(word.word, word.start_time_ms, word.end_time_ms) for word in marked.timed] == [
+        (word.word, word.start_time_ms, word.end_time_ms) for word in plain.timed
+    ]
+    assert [word.text for word in marked.words if word.mark] == [
+        "ANNA:", "[laughs]", "BOB (off):", "(applause)", "# The end", "ANNA:"
+    ]  # fmt: skip
+    assert "honorable—" in [word.text for word in marked.timed]
+    assert "3 labels, 2 directions, 1 heading, such as ANNA:" in capsys.readouterr().err
+
+
+def test_brackets_are_aligned_where_the_user_says_so(aligner, talk):
+    clip = Clip(audio=talk.audio, transcript="ANNA: Photos [laughs] bail")
+    file, _, _ = align_file(aligner, clip, 0.0, keep_brackets=True)
+    assert [word.word for word in file.timed] == ["ANNA", "Photos", "laughs", "bail"]
+
+
+def test_a_transcript_without_speech_is_one_sentence(aligner, talk):
+    with pytest.raises(
+        UserError, match=r"no spoken words, only 1 label, 1 direction, such as ANNA:; --keep-brackets aligns them"
+    ):
+        align_file(aligner, Clip(audio=talk.audio, transcript="ANNA: [laughs]"), 0.0)
+
+
+def test_subtitles_that_drift_get_the_times_of_the_speech(aligner, talk, tmp_path):
+    shutil.copy(talk.audio, tmp_path / "talk.flac")
+    cues = [
+        "Photos bail\nunited needles.",
+        "<i>Breakfast honorable welcomed throne.</i>",
+        "Tasmania uk dee efficiently.",
+    ]
+    times = [("00:10,000", "00:11,000"), ("00:11,500", "00:12,000"), ("00:13,000", "00:20,000")]
+    (tmp_path / "talk.srt").write_text(
+        "".join(
+            f"{number}\n00:{start} --> 00:{end}\n{text}\n\n"
+            for number, (text, (start, end)) in enumerate(zip(cues, times, strict=True), 1)
+        )
+    )
+    output = Output(tmp_path / "out", ["srt", "json"], CueOptions())
+    assert align_all(aligner, paired_clips(tmp_path, None), output) == []
+    words = {
+        word["word"]: word for word in json.loads((tmp_path / "out/talk.json").read_text())["words"] if word["word"]
+    }
+    read = list(srt.parse((tmp_path / "out/talk.srt").read_text()))
+    assert [cue.content for cue in read] == cues
+    for cue, first, last in zip(
+        read, ("Photos", "Breakfast", "Tasmania"), ("needles", "throne", "efficiently"), strict=True
+    ):
+        assert cue.start.total_seconds() * 1000 == pytest.approx(words[first]["start_time_ms"])
+        assert cue.end.total_seconds() * 1000 == pytest.approx(words[last]["end_time_ms"])
+    true = {word.text: word.start_time_ms for word in talk.alignments}
+    assert all(abs(words[name]["start_time_ms"] - true[name]) <= 160 for name in ("Photos", "Breakfast", "Tasmania"))
+    # What the run read is not overwritten.
+    (failed,) = align_all(
+        aligner, paired_clips(tmp_path, None), Output(tmp_path, ["srt"], CueOptions(), overwrite=True)
+    )
+    assert "talk.srt, which this run reads" in failed.reason
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -94,8 +94,8 @@ def test_json_has_the_raw_times_and_reads_back():
     raw = json.loads(FORMATS["json"].write(FILE, CueOptions()))
     assert (raw["words"][2]["start_time_ms"], raw["words"][2]["end_time_ms"]) == (400, 400)
     assert raw["words"][1] == {
-        "text": "—", "word": None, "start_time_ms": None, "end_time_ms": None, "confidence": None, "weak": False,
-        "glued": False,
+        "text": "—", "word": None, "start_time_ms": None, "end_time_ms": None, "confidence": None, "mark": None,
+        "weak": False, "glued": False,
     }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def test_json_marks_them_and_says_nothing_where_all_is_well():
     raw = json.loads(FORMATS["json"].write(spoken("one [two] three"), CueOptions()))
     assert raw["words"][1] == {
         "text": "two", "word": "x", "start_time_ms": None, "end_time_ms": None, "confidence": None, "weak": False,
-        "glued": False, "status": "not-found",
+        "glued": False, "mark": None, "status": "not-found",
     }  # fmt: skip
     assert raw["not_found"] == [{"first_word": 2, "last_word": 2, "near_s": 0.5}]
     right = spoken("one two")
