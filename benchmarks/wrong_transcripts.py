@@ -24,12 +24,14 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import RESULTS, ROOT
-from benchmarks.transcript_faults.records import CaseResult, Counts, KindRow, WrongTranscripts, row
+from benchmarks.transcript_faults.records import CaseResult, Counts, WrongTranscripts, row
+from benchmarks.transcript_faults.tables import tables
 from forced_aligner.base.console import log, quiet_libraries, run_app, show_table
 from forced_aligner.base.errors import UserError
 
 app = typer.Typer(add_completion=False)
-PICTURE = ROOT / "docs/wrong-transcripts.png"
+REPORT, PICTURE = RESULTS / "wrong_transcripts.json", ROOT / "docs/wrong-transcripts.png"
+WHERE = "(default: its place in the repository after a run of all cases, else nowhere)"
 _state: dict[str, Any] = {}  # of a worker process: its aligner and what counts its calls
 
 
@@ -52,28 +54,34 @@ def open_aligner(folder: Path) -> None:
 def run_case(name: str) -> tuple[CaseResult, Any]:
     """Make a case, align it, and score it; the second is what its picture shows, or None."""
     from benchmarks.transcript_faults.picture import PICTURED, curve
-    from benchmarks.transcript_faults.score import Scored, lost_counts
+    from benchmarks.transcript_faults.score import Scored
     from demo.wrong_transcripts import make, specs
     from forced_aligner.align.long_recording import align_recording
 
     spec = next(spec for spec in specs() if spec.name == name)
     case, backend = make(spec), _state["backend"]
     backend.calls.clear()
-    started, error, picture = time.perf_counter(), None, None
-    warnings: list[str] = []
+    started, cpu_started, error = time.perf_counter(), time.process_time(), None
     try:
         alignment = align_recording(_state["aligner"], case.audio, case.text, "English")
-        seconds = time.perf_counter() - started
-        scored = Scored(case, alignment)
-        counts, warnings = scored.counts(), alignment.warnings
-        picture = curve(scored) if name in PICTURED else None
     except UserError as found:
-        seconds, error, counts = time.perf_counter() - started, str(found), lost_counts(case)
-    work = Counts(seconds=seconds, decoder_calls=backend.calls["decoder_prefill"], audio_s=backend.calls["audio_conv"])
-    faults = "; ".join(f"{edit.kind} {edit.amount:g} at {edit.at:.2f}" for edit in spec.edits)
-    return CaseResult(
-        name=name, kind=case.kind, faults=faults, counts=counts + work, error=error, warnings=warnings
-    ), picture
+        alignment, error = None, str(found)
+    work = Counts(
+        seconds=time.perf_counter() - started,
+        cpu_s=time.process_time() - cpu_started,
+        decoder_calls=backend.calls["decoder_prefill"],
+        audio_s=backend.calls["audio_conv"],
+    )
+    scored = Scored(case, alignment)
+    result = CaseResult(
+        name=name,
+        kind=case.kind,
+        faults="; ".join(f"{edit.kind} {edit.amount:g} at {edit.at:.2f}" for edit in spec.edits),
+        counts=scored.counts() + work,
+        error=error,
+        warnings=scored.warnings,
+    )
+    return result, curve(scored) if name in PICTURED else None
 
 
 @contextlib.contextmanager
@@ -99,8 +107,8 @@ def main(
     quick: Annotated[bool, typer.Option(help="Only a few cases, one of each kind of fault.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
     package: Annotated[Path | None, typer.Option(help="A converted demo aligner. (default: convert it)")] = None,
-    report: Annotated[Path, typer.Option(help="Where the figures go.")] = RESULTS / "wrong_transcripts.json",
-    picture: Annotated[Path, typer.Option(help="Where the picture goes.")] = PICTURE,
+    report: Annotated[Path | None, typer.Option(help=f"Where the figures go. {WHERE}")] = None,
+    picture: Annotated[Path | None, typer.Option(help=f"Where the picture goes. {WHERE}")] = None,
 ) -> None:
     """Align all cases, print a table, and write JSON and a picture."""
     from benchmarks.transcript_faults.picture import plot
@@ -129,10 +137,13 @@ def main(
     cases = [found[spec.name] for spec in specs() if spec.name in found]
     kinds = [row(kind, [case for case in cases if case.kind == kind]) for kind in dict.fromkeys(c.kind for c in cases)]
     results = WrongTranscripts(kinds=kinds, total=row("all", cases), cases=cases)
-    show_table(*_tables([*results.kinds, results.total]))
-    report.parent.mkdir(exist_ok=True, parents=True)
-    write_json(results, report)
-    if curves:
+    show_table(*tables([*results.kinds, results.total]))
+    if len(cases) == len(specs()):
+        report, picture = report or REPORT, picture or PICTURE
+    if report:
+        report.parent.mkdir(exist_ok=True, parents=True)
+        write_json(results, report)
+    if picture and curves:
         plot(curves, picture)
 
 
@@ -144,40 +155,6 @@ def _line(result: CaseResult) -> str:
         f"{counts.long_runs + counts.short_runs}, {counts.seconds:.1f} s, {len(result.warnings)} warnings"
     )
     return f"{result.name:28}{figures}{'  ERROR' if result.error else ''}"
-
-
-def _tables(rows: list[KindRow]) -> list[Any]:
-    """Two tables: the times, and what was said."""
-    from rich.table import Table
-
-    times = Table(
-        "kind", "cases", "errors", "boundaries", "≤ 160 ms %", "> 1 s %", "lost %", "real-time factor", "audio passes",
-        "decoder calls", title="Boundaries of spoken words",
-    )  # fmt: skip
-    said = Table(
-        "kind", "recall ≥ 5", "precision ≥ 5", "recall 1-4", "precision 1-4", "recall replaced", "wrong / silent",
-        "places / named", "alarms / false", "stretches / listed", "listed s / with words",
-        title="Words that nobody speaks (%), and warnings",
-    )  # fmt: skip
-    for one in rows:
-        c = one.counts
-        times.add_row(
-            one.kind, str(c.cases), str(c.errors), str(c.boundaries), _cell(one.within_160ms_percent),
-            _cell(one.beyond_1s_percent), _cell(one.lost_percent), _cell(one.realtime_factor, 3),
-            _cell(one.audio_passes), str(c.decoder_calls),
-        )  # fmt: skip
-        said.add_row(
-            one.kind, _cell(one.recall_long_percent), _cell(one.precision_long_percent),
-            _cell(one.recall_short_percent), _cell(one.precision_short_percent), _cell(one.recall_replaced_percent),
-            f"{c.wrong_cases} / {c.silent_cases}", f"{c.places_far_off} / {c.places_named}",
-            f"{c.alarms} / {c.false_alarms}", f"{c.stretches} / {c.stretches_listed}",
-            f"{c.listed_s:.0f} / {c.listed_with_words_s:.0f}",
-        )  # fmt: skip
-    return [times, said]
-
-
-def _cell(value: float | None, digits: int = 2) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Editor:
 
     def __init__(self, tokens: list[str], seed: int) -> None:
         self.entries = [Entry(token, number) for number, token in enumerate(tokens)]
-        self._rng, self._maker = np.random.default_rng((seed, 3)), ClipMaker(seed + 1)
+        self._seed, self._rng = seed, np.random.default_rng((seed, 3))
 
     def apply(self, edits: list[Edit]) -> None:
         """Make all faults: first those all over, then the runs, from the last, so that none moves the next one's place.
@@ -78,9 +79,10 @@ class Editor:
         words = len(self.entries)
         for edit in sorted((edit for edit in edits if edit.kind in self._runs), key=lambda edit: -edit.at):
             count = int(edit.amount)
-            begin = round(edit.at * (words if edit.kind == INSERTED else words - count))
-            if begin < 0:
+            last = words if edit.kind == INSERTED else words - count
+            if last < 0:
                 raise ValueError(f"{edit} in a transcript of {words} words")
+            begin = round(edit.at * last)
             self._runs[edit.kind](self._sentence_start(begin) if count >= WHOLE_SENTENCES else begin, count)
 
     @property
@@ -90,6 +92,10 @@ class Editor:
     @property
     def _all_over(self) -> dict[str, Callable[[float], None]]:
         return {REPLACED: self._replace, LEFT_OUT: self._leave_out, SHORT_INSERTIONS: self._insert_often}
+
+    @cached_property
+    def _maker(self) -> ClipMaker:
+        return ClipMaker(self._seed + 1)
 
     def _sentence_start(self, index: int) -> int:
         """The last start of a sentence up to `index`, so that a run at the end keeps its length; the end is one."""

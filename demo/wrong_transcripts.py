@@ -141,7 +141,8 @@ def _several(number: int, minutes: float) -> Spec:
     count = int(rng.integers(3, 7))
     most = min(150.0, minutes * WORDS_PER_MINUTE[0] * 0.6 / count)  # words of one fault: it stays in its part
     edits = []
-    for part, kind in enumerate(rng.choice((INSERTED, MISSING, REPEATED, MOVED, *SOUNDS), count).tolist()):
+    pool = (INSERTED, MISSING, INSERTED, MISSING, REPEATED, MOVED, *rng.choice(list(SOUNDS), 2))
+    for part, kind in enumerate(rng.permutation(pool)[:count].tolist()):
         words = int(np.exp(rng.uniform(np.log(5), np.log(most))))
         amount = float(rng.uniform(*SOUND_S)) if kind in SOUNDS else max(5, words // 4 if kind == MOVED else words)
         edits.append(Edit(kind, amount, (part + 0.4) / count))
@@ -199,7 +200,7 @@ def _with_sounds(recording: Recording, spec: Spec) -> tuple[np.ndarray, np.ndarr
         place = places[np.abs(places - edit.at * len(recording.audio)).argmin()]
         added = sound(edit.kind, edit.amount, rng)
         audio = np.concatenate([audio[:place], added, audio[place:]])
-        at_s, added_s = place / SAMPLE_RATE_HZ, len(added) / SAMPLE_RATE_HZ
+        at_s, added_s = float(place / SAMPLE_RATE_HZ), len(added) / SAMPLE_RATE_HZ
         times_ms[times_ms[:, 0] >= 1000 * at_s] += 1000 * added_s
         sounds_s = [(at_s, at_s + added_s), *((start + added_s, end + added_s) for start, end in sounds_s)]
     return audio, times_ms, sounds_s

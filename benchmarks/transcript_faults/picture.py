@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from benchmarks.transcript_faults.score import FAR_MS, NEAR_MS, Scored, Span
@@ -78,7 +79,7 @@ def plot(curves: dict[str, Curve], path: Path) -> None:
         save_figure(figure, path)
 
 
-def _draw(axes: plt.Axes, case: Curve) -> None:
+def _draw(axes: Axes, case: Curve) -> None:
     for span in case.untranscribed_s:
         axes.axvspan(*span, color=COLORS[1], alpha=0.25, linewidth=0, label="speech without words")
     for span in case.sounds_s:

@@ -12,7 +12,7 @@ class Counts(Record):
 
     Attributes:
         cases, errors: recordings, and those that ended in an error.
-        duration_s, seconds: of audio, and of work.
+        duration_s, seconds, cpu_s: of audio, of wall time, and of one core's work.
         words: of the transcripts.
         boundaries: of spoken words; `within_160ms` and `beyond_1s` of the truth, and `lost`: without a time.
         long_runs, short_runs, replaced: words that nobody speaks, in runs of five and more, in shorter ones, and in
@@ -31,6 +31,7 @@ class Counts(Record):
     errors: int = 0
     duration_s: float = 0.0
     seconds: float = 0.0
+    cpu_s: float = 0.0
     words: int = 0
     boundaries: int = 0
     within_160ms: int = 0
@@ -89,6 +90,7 @@ class KindRow(Record):
     precision_short_percent: float | None
     recall_replaced_percent: float | None
     realtime_factor: float | None
+    cpu_factor: float | None
     audio_passes: float | None
     counts: Counts
 
@@ -116,6 +118,7 @@ def row(kind: str, results: Iterable[CaseResult]) -> KindRow:
         precision_short_percent=_percent(c.flagged_in_short_right, c.flagged_in_short),
         recall_replaced_percent=_percent(c.replaced_right, c.replaced),
         realtime_factor=round(c.seconds / c.duration_s, 4) if c.duration_s else None,
+        cpu_factor=round(c.cpu_s / c.duration_s, 4) if c.duration_s else None,
         audio_passes=round(c.audio_s / c.duration_s, 2) if c.duration_s else None,
         counts=c,
     )
