@@ -83,7 +83,8 @@ class Editor:
             if last < 0:
                 raise ValueError(f"{edit} in a transcript of {words} words")
             begin = round(edit.at * last)
-            self._runs[edit.kind](self._sentence_start(begin) if count >= WHOLE_SENTENCES else begin, count)
+            is_snapped = count >= WHOLE_SENTENCES and begin < last
+            self._runs[edit.kind](self._sentence_start(begin) if is_snapped else begin, count)
 
     @property
     def _runs(self) -> dict[str, Callable[[int, int], None]]:
@@ -98,8 +99,8 @@ class Editor:
         return ClipMaker(self._seed + 1)
 
     def _sentence_start(self, index: int) -> int:
-        """The last start of a sentence up to `index`, so that a run at the end keeps its length; the end is one."""
-        while 0 < index < len(self.entries) and not self.entries[index].begins_sentence:
+        """The last start of a sentence up to `index`."""
+        while index > 0 and not self.entries[index].begins_sentence:
             index -= 1
         return index
 
