@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.transcript_faults.score import FAR_MS, NEAR_MS, Scored, Span
 from forced_aligner.output.figure import COLORS, drawing, save_figure
 
-PICTURED = ("inserted-40-middle", "missing-40-middle", "music-middle", "repeated-40", "several-2")
+PICTURED = ("inserted-40-middle", "missing-40-middle", "music-middle", "repeated-40", "several-1")
 LEAST_MS, MOST_MS = 1.0, 100_000.0
 ROW_IN, MARGIN_IN = 1.5, 0.9
 
