@@ -95,7 +95,7 @@ class ClipMaker:
         for _ in range(MOST_TRIES):
             name = voice_name or UNSEEN_VOICES[int(self.rng.integers(len(UNSEEN_VOICES)))]
             voice = Voice(name, recipe.words_per_minute, int(self.rng.integers(30, 71)))
-            words, text = self._text(recipe)
+            words, text = self.text(recipe)
             utterance = self.synthesizer.speak(words, text, voice)
             if utterance is None or np.abs(utterance.audio).max() < 0.01:
                 continue
@@ -116,8 +116,8 @@ class ClipMaker:
         frequent = self.rng.random() < FREQUENT_PROBABILITY
         return pool[int(self.rng.integers(min(FREQUENT_WORDS, len(pool)) if frequent else len(pool)))]
 
-    def _text(self, recipe: Recipe) -> tuple[list[str], str]:
-        """Random words in sentences, with commas."""
+    def text(self, recipe: Recipe) -> tuple[list[str], str]:
+        """Random words in sentences, with commas, that nobody has spoken yet: the words, and the text."""
         words, text, remaining = [], "", 0  # words of the sentence
         for index in range(recipe.words):
             word = self._word()

@@ -6,6 +6,8 @@ A word ends where the next silence phoneme or the next word starts.
 """
 
 import ctypes
+import shutil
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,14 +79,18 @@ class Utterance:
 
 
 class Synthesizer:
-    """espeak-ng in this process. The library keeps global state, so make one of these per process."""
+    """espeak-ng. The library keeps state from one text to the next, so each synthesizer loads a copy of its own.
+
+    What one speaks therefore depends on nothing that was spoken before it was made.
+    """
 
     def __init__(self) -> None:
         try:
             import espeakng_loader  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
             raise RuntimeError("espeakng-loader is missing: uv sync --group demo") from error
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        with tempfile.TemporaryDirectory() as folder:  # the same file would be the same library
+            self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
         data_path = str(espeakng_loader.get_data_path()).encode()
         self._native_rate_hz = self._library.espeak_Initialize(
             _AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path, _INITIALIZE_PHONEME_EVENTS

@@ -1,0 +1,1 @@
+"""Scores of the alignments of wrong transcripts; see `benchmarks/wrong_transcripts.py`."""
