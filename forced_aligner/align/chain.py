@@ -112,17 +112,44 @@ class Aligner:
             UserError: the audio is longer than the head's time range, the prompt is longer than every converted
                 decoder, or a package gives numbers that are not finite or of another shape.
         """
-        check_duration(samples, self.metadata.head_end_s)
+        tokens = self.audio_tokens(samples.size) + int(self.word_tokens(words).sum())
+        choose_length(tokens, self.decoder_lengths)  # before the audio is encoded
         clock = clock or Clock()
+        return self.score_words(self.encode(samples, clock), words, clock)
+
+    def encode(self, samples: NDArray[np.float32], clock: Clock) -> NDArray[np.float32]:
+        """(tokens, hidden) audio tokens of (samples,) of 16 kHz mono audio.
+
+        Raises:
+            UserError: the audio is longer than the head's time range, or a package gives numbers that are not finite or
+                of another shape.
+        """
+        check_duration(samples, self.metadata.head_end_s)
         mel = log_mel(samples, self.metadata.dimensions.mel_bins)  # (128, frames)
-        input_ids = prompt_ids(self.processor, words, self.metadata.dimensions.audio_tokens(mel.shape[1]))  # (n,)
-        length = choose_length(input_ids.size, self.decoder_lengths)
-        groups = self._groups(int((input_ids == self.metadata.token_ids.audio_pad).sum()))
+        groups = self._groups(self.metadata.dimensions.audio_tokens(mel.shape[1]))
         clock.lap("mel")
-        self._load(length, groups)
+        self.backend.load(self._encoder[0], MAIN)
+        for frames in {frames for _, frames in groups}:
+            self.backend.load("audio_transformer", self._transformers[frames])
         clock.lap(LOAD_STAGE)
-        audio = self._encode(mel, groups)  # (tokens, hidden)
+        audio = self._encode(mel, groups)
         clock.lap("audio_encoder")
+        return audio
+
+    def score_words(self, audio: NDArray[np.float32], words: list[str], clock: Clock) -> NDArray[np.float32]:
+        """Scores of the time classes, (1, 2 * words, classes), of `words` in (tokens, hidden) audio tokens.
+
+        Raises:
+            UserError: the prompt is longer than every converted decoder, or a package gives numbers that are not finite
+                or of another shape.
+        """
+        input_ids = prompt_ids(self.processor, words, len(audio))  # (n,)
+        length = choose_length(input_ids.size, self.decoder_lengths)
+        clock.lap("embedding")
+        for component in ("embedding", "lm_head"):
+            self.backend.load(component, MAIN)
+        self.backend.load("decoder_prefill", self._decoders[length])
+        clock.lap(LOAD_STAGE)
         hidden = self._predict("embedding", input_ids=input_ids[None])  # (1, n, hidden)
         hidden[0, input_ids == self.metadata.token_ids.audio_pad] = audio
         clock.lap("embedding")
@@ -139,7 +166,11 @@ class Aligner:
     def audio_tokens(self, samples: int) -> int:
         """Prompt tokens of `samples` samples of 16 kHz audio: one for each frame, and a mark on each side."""
         frames = max(samples, MIN_SAMPLES) // HOP_SAMPLES
-        return self.metadata.dimensions.audio_tokens(frames) + PROMPT_MARKS
+        return self.prompt_tokens(self.metadata.dimensions.audio_tokens(frames))
+
+    def prompt_tokens(self, audio_tokens: int) -> int:
+        """Prompt tokens of so many audio tokens: themselves, and a mark on each side."""
+        return audio_tokens + PROMPT_MARKS
 
     def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
         """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""
@@ -166,14 +197,6 @@ class Aligner:
             )
             for start in range(0, tokens, group_frames)
         ]
-
-    def _load(self, length: int, groups: list[tuple[slice, int]]) -> None:
-        """Load every function that a clip needs."""
-        for component in (self._encoder[0], "embedding", "lm_head"):
-            self.backend.load(component, MAIN)
-        for frames in {frames for _, frames in groups}:
-            self.backend.load("audio_transformer", self._transformers[frames])
-        self.backend.load("decoder_prefill", self._decoders[length])
 
     def _predict(
         self, component: str, function: str = MAIN, real: int | None = None, **inputs: NDArray[Any]

@@ -1,0 +1,72 @@
+"""Any words of a transcript, asked for in any stretch of a recording."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.align.audio import SAMPLE_RATE_HZ
+from forced_aligner.align.chain import Aligner
+from forced_aligner.align.clock import Clock
+from forced_aligner.align.confidence import word_confidences
+from forced_aligner.align.findings import Findings, judge_words
+
+KEPT = 4  # stretches whose audio tokens are kept
+
+
+class Listener:
+    """One recording and its words. Times are in bins of the head, 80 ms, from the start of the recording.
+
+    Attributes:
+        aligner: the model.
+        samples: (samples,) of 16 kHz audio.
+        words: of the transcript.
+        length: bins of the recording.
+        clock: the time of each stage.
+    """
+
+    def __init__(self, aligner: Aligner, samples: NDArray[np.float32], words: Sequence[str]) -> None:
+        self.aligner, self.samples, self.words = aligner, samples, words
+        self.clock = Clock()
+        self.segment_ms = aligner.metadata.timestamp_segment_ms
+        self.bin_samples = round(self.segment_ms * SAMPLE_RATE_HZ / 1000)
+        self.length = -(-samples.size // self.bin_samples)
+        self._tokens = aligner.word_tokens(list(words))
+        self._audio: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
+
+    def bins(self, seconds: float) -> int:
+        """Whole bins of a duration."""
+        return int(seconds * 1000 / self.segment_ms)
+
+    def seconds(self, bins: float) -> float:
+        """The duration of some bins."""
+        return bins * self.segment_ms / 1000
+
+    def hear(self, start: int, end: int, words: Sequence[int]) -> Findings:
+        """What the head says of these words, by index, in the bins from `start` to `end`: those that fit are asked for.
+
+        The times are those of the recording.
+        """
+        end = min(end, self.length)
+        audio = self._encoded(start, end)
+        room = self.aligner.decoder_lengths[-1] - self.aligner.prompt_tokens(len(audio))
+        fitting = int(np.searchsorted(self._tokens[np.asarray(words, int)].cumsum(), room, side="right"))
+        logits = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
+        bins = logits[0].argmax(-1).reshape(-1, 2)
+        confidences = np.array(word_confidences(logits, bins))
+        self.clock.lap("head")
+        return judge_words(bins + start, confidences)
+
+    def _encoded(self, start: int, end: int) -> NDArray[np.float32]:
+        """(tokens, hidden) of a stretch; the last ones are kept, since one stretch is asked about many words."""
+        key = (start, end)
+        if key not in self._audio:
+            while len(self._audio) >= KEPT:
+                self._audio.popitem(last=False)
+            samples = self.samples[start * self.bin_samples : end * self.bin_samples]
+            self._audio[key] = self.aligner.encode(samples, self.clock)
+        self._audio.move_to_end(key)
+        return self._audio[key]

@@ -1,0 +1,33 @@
+"""Where nobody speaks: stretches that are quieter than the sound around them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.align.audio import SAMPLE_RATE_HZ
+
+FRAME_SAMPLES = 160  # 10 ms
+SMOOTHED_FRAMES = 3
+AROUND_FRAMES = 1000  # a level is judged among the 10 s before and after
+QUIET, LOUD = 5, 90  # percentiles of the levels around
+SHARE = 0.25  # of the way from quiet to loud, in dB: below it is silence
+FLOOR = 1e-10
+
+
+def find_silences(samples: NDArray[np.float32], least_s: float) -> NDArray[np.int64]:
+    """(silences, 2) first and last sample of each silence of at least `least_s`, in order."""
+    count = samples.size // FRAME_SAMPLES
+    if count == 0:
+        return np.zeros((0, 2), np.int64)
+    power = np.square(samples[: count * FRAME_SAMPLES]).reshape(count, FRAME_SAMPLES).mean(1)
+    levels = np.convolve(10 * np.log10(power + FLOOR), np.full(SMOOTHED_FRAMES, 1 / SMOOTHED_FRAMES), "same")
+    is_quiet = np.zeros(count, bool)
+    for first in range(0, count, AROUND_FRAMES):
+        around = levels[max(0, first - AROUND_FRAMES) : first + 2 * AROUND_FRAMES]
+        quiet, loud = np.percentile(around, [QUIET, LOUD])
+        part = slice(first, first + AROUND_FRAMES)
+        is_quiet[part] = levels[part] < quiet + SHARE * (loud - quiet)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_quiet.astype(np.int8), [0]]))).reshape(-1, 2)
+    is_long = (edges[:, 1] - edges[:, 0]) * FRAME_SAMPLES >= least_s * SAMPLE_RATE_HZ
+    return edges[is_long] * FRAME_SAMPLES
