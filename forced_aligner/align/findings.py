@@ -45,9 +45,9 @@ class Findings:
 
     @property
     def score(self) -> float:
-        """The confidence of the words found in that prefix, less the number of the others."""
+        """The trust in the words found in that prefix, less the number of the others."""
         found = self.found[: self.inside]
-        return float(self.confidences[: self.inside][found].sum()) - int((~found).sum())
+        return float(trust(self.confidences[: self.inside][found]).sum()) - int((~found).sum())
 
     @property
     def before_hole(self) -> int:
@@ -72,6 +72,11 @@ class Findings:
     @property
     def _balance(self) -> NDArray[np.int64]:
         return np.concatenate([[0], np.cumsum(np.where(self.found, 1, -1))])
+
+
+def trust(confidences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much a word speaks for a choice, 0 to 1. Words heard by mistake often have 0.8 to 0.95, right ones 0.99."""
+    return confidences**4
 
 
 def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64]) -> Findings:

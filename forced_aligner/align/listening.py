@@ -51,7 +51,7 @@ class Listener:
         The times are those of the recording.
         """
         end = min(end, self.length)
-        audio = self._encoded(start, end)
+        audio = self.encoded(start * self.bin_samples, min(end * self.bin_samples, self.samples.size))
         room = self.aligner.decoder_lengths[-1] - self.aligner.prompt_tokens(len(audio))
         fitting = int(np.searchsorted(self._tokens[np.asarray(words, int)].cumsum(), room, side="right"))
         logits = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
@@ -60,13 +60,12 @@ class Listener:
         self.clock.lap("head")
         return judge_words(bins + start, confidences)
 
-    def _encoded(self, start: int, end: int) -> NDArray[np.float32]:
-        """(tokens, hidden) of a stretch; the last ones are kept, since one stretch is asked about many words."""
+    def encoded(self, start: int, end: int) -> NDArray[np.float32]:
+        """(tokens, hidden) from sample `start` to `end`; the last are kept, since many words are asked for in one."""
         key = (start, end)
         if key not in self._audio:
             while len(self._audio) >= KEPT:
                 self._audio.popitem(last=False)
-            samples = self.samples[start * self.bin_samples : end * self.bin_samples]
-            self._audio[key] = self.aligner.encode(samples, self.clock)
+            self._audio[key] = self.aligner.encode(self.samples[start:end], self.clock)
         self._audio.move_to_end(key)
         return self._audio[key]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from forced_aligner.align.findings import trust
 from forced_aligner.align.listening import Listener
 from forced_aligner.align.silences import find_silences
 from forced_aligner.align.walk import Place, Walk
@@ -112,7 +113,7 @@ class Search:
 
         def score(place: Place) -> float:
             kept = [index for index in before if index < place.word and walk.bins[index, 1] <= place.at]
-            return self._value(place, end, ASKED_SHARP)[1] + float(walk.confidences[kept].sum())
+            return self._value(place, end, ASKED_SHARP)[1] + float(trust(walk.confidences[kept]).sum())
 
         around = range(max(0, lost.word - BACK, hit.word - BACK), min(walk.count, hit.word + BACK))
         scores = {place: score(place) for place in (Place(hit.at, word) for word in around)}

@@ -20,7 +20,8 @@ def find_silences(samples: NDArray[np.float32], least_s: float) -> NDArray[np.in
     count = samples.size // FRAME_SAMPLES
     if count == 0:
         return np.zeros((0, 2), np.int64)
-    power = np.square(samples[: count * FRAME_SAMPLES]).reshape(count, FRAME_SAMPLES).mean(1)
+    frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES)
+    power = np.einsum("fs,fs->f", frames, frames) / FRAME_SAMPLES  # without a copy: a recording may have hours
     levels = np.convolve(10 * np.log10(power + FLOOR), np.full(SMOOTHED_FRAMES, 1 / SMOOTHED_FRAMES), "same")
     is_quiet = np.zeros(count, bool)
     for first in range(0, count, AROUND_FRAMES):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.confidence import bins_of, word_confidences
-from forced_aligner.align.findings import HOLE
+from forced_aligner.align.findings import HOLE, trust
 from forced_aligner.align.silences import find_silences
 from forced_aligner.align.walk import Walk
 
@@ -23,7 +23,8 @@ PAUSE_S = 0.3  # between two utterances
 SHORTEST_S = 1.5  # an utterance that is shorter is joined to the next
 LONGEST_S = 12.0
 CONTEXT_S = 0.2  # of silence kept on each side
-LESS_SURE = 0.1  # so much less sure than the first pass: its times stay
+DOUBTFUL = 0.7  # confidence of a word that may belong to the utterance before or after
+MOVED = 4  # most words that are tried there, beside none and all
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,22 @@ class Times:
     found: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class _Utterance:
+    """The `words`, by index, of the segments `first` to `last`."""
+
+    first: int
+    last: int
+    words: NDArray[np.int64]
+    milliseconds: NDArray[np.float64]
+    confidences: NDArray[np.float64]
+
+    @property
+    def trust(self) -> float:
+        """How much all its words speak for it."""
+        return float(trust(self.confidences).sum())
+
+
 class Utterances:
     """The words of a walk, gathered between pauses."""
 
@@ -53,15 +70,32 @@ class Utterances:
 
     def align(self) -> Times:
         """The times of the words, utterance by utterance."""
+        groups = [self._aligned(first, last, words) for first, last, words in self._groups()]
+        for index in range(len(groups) - 1):
+            groups[index : index + 2] = self._shared_anew(groups[index], groups[index + 1])
         milliseconds = self._bins * self._listener.segment_ms
         confidences = self._walk.confidences.copy()
-        for first, last, words in self._groups():
-            times, sure = self._align_group(first, last, words)
-            known = self._walk.found[words]
-            before = self._walk.confidences[words[known]].mean() if known.any() else 0.0
-            if sure.mean() + LESS_SURE >= before:
-                milliseconds[words], confidences[words] = times, sure
+        for group in groups:
+            milliseconds[group.words], confidences[group.words] = group.milliseconds, group.confidences
         return Times(milliseconds, confidences, self._spoken)
+
+    def _shared_anew(self, left: _Utterance, right: _Utterance) -> list[_Utterance]:
+        """Two utterances, of which one is doubtful: their words are shared in the way that is trusted most."""
+        doubtful = [group.confidences.size and group.confidences.min() < DOUBTFUL for group in (left, right)]
+        if not any(doubtful):
+            return [left, right]
+        words = np.concatenate([left.words, right.words])
+        choices = [(left.trust + right.trust, 0, left, right)]
+        border = left.words.size
+        for first in sorted({0, words.size, *range(max(0, border - MOVED), min(words.size, border + MOVED) + 1)}):
+            if first != border:
+                sides = (
+                    self._aligned(left.first, left.last, words[:first]),
+                    self._aligned(right.first, right.last, words[first:]),
+                )
+                choices.append((sides[0].trust + sides[1].trust, -abs(first - border), *sides))
+        _, _, *chosen = max(choices, key=lambda choice: choice[:2])
+        return chosen
 
     def _with_small_holes(self) -> NDArray[np.bool_]:
         """The words that were found and those few between them, which get a share of the time there."""
@@ -119,18 +153,17 @@ class Utterances:
         start, end = self._bounds(first, last)
         return end - start
 
-    def _align_group(
-        self, first: int, last: int, words: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(words, 2) ms and (words,) confidences of one utterance."""
+    def _aligned(self, first: int, last: int, words: NDArray[np.int64]) -> _Utterance:
+        """The words of some segments."""
+        if not words.size:
+            return _Utterance(first, last, words, np.zeros((0, 2)), np.zeros(0))
         aligner, listener = self._listener.aligner, self._listener
         start, end = self._bounds(first, last)
         texts = [listener.words[index] for index in words]
-        audio = aligner.encode(listener.samples[start:end], listener.clock)
-        logits = aligner.score_words(audio, texts, listener.clock)
+        logits = aligner.score_words(listener.encoded(start, end), texts, listener.clock)
         times = aligner.word_times(logits, texts)
         confidences = word_confidences(logits, bins_of(times, listener.segment_ms))
         listener.clock.lap("head")
         offset_ms, end_ms = 1000 * start / SAMPLE_RATE_HZ, 1000 * end / SAMPLE_RATE_HZ
         found = [(word.start_time_ms + offset_ms, word.end_time_ms + offset_ms) for word in times]
-        return np.minimum(np.array(found), end_ms), np.array(confidences)
+        return _Utterance(first, last, words, np.minimum(np.array(found), end_ms), np.array(confidences))

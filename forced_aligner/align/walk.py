@@ -91,7 +91,7 @@ class Walk:
         return min(left, math.ceil(per_bin * (end - place.at)) + EVIDENCE)
 
     def _is_enough(self, heard: Findings, words: range) -> bool:
-        """Whether what was found before the first hole is more than chance; at the end of the words, a few are enough."""
+        """Whether what was found before the first hole is more than chance; at the words' end, a few are enough."""
         count = heard.before_hole
         excess = 2 * int(heard.found[:count].sum()) - count
         is_end = count == len(words) and words.stop == self.count
