@@ -51,7 +51,7 @@ class Search:
         self._calls = 0
         for guess in self._guesses(walk, lost):
             excess, _ = self._value(guess, guess.at + self.listener.bins(PIECE_S), ASKED)
-            if excess >= self._wanted(walk, guess):
+            if excess >= self._wanted(walk, lost, guess):
                 found = walk.found.copy()
                 place = self._sharpened(walk, lost, guess)
                 walk.forget(min(place.word, lost.word), walk.count)
@@ -100,10 +100,10 @@ class Search:
         spoken_s = self.listener.seconds(int(heard.bins[found[-1], 1] - heard.bins[found[0], 0]))
         return (0, 0.0) if spoken_s < SLOWEST_S * found.size else (heard.excess, heard.score)
 
-    def _wanted(self, walk: Walk, guess: Place) -> int:
-        """The excess that makes a hit; less near the end."""
+    def _wanted(self, walk: Walk, lost: Place, guess: Place) -> int:
+        """The excess that makes a hit: less near the end, unless a guess skips words to come there."""
         left_s = self.listener.seconds(self.listener.length - guess.at)
-        words = walk.count - guess.word if left_s < FEW_S else WANTED * 2
+        words = walk.count - guess.word if left_s < FEW_S and guess.word == lost.word else WANTED * 2
         return min(WANTED, max(3, int(0.6 * min(words, left_s * 1.5))))
 
     def _sharpened(self, walk: Walk, lost: Place, hit: Place) -> Place:

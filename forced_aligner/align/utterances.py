@@ -24,6 +24,7 @@ SHORTEST_S = 1.5  # an utterance that is shorter is joined to the next
 LONGEST_S = 12.0
 CONTEXT_S = 0.2  # of silence kept on each side
 DOUBTFUL = 0.7  # confidence of a word that may belong to the utterance before or after
+LEAST_GAIN = 0.5  # of trust, for words to move there
 MOVED = 4  # most words that are tried there, beside none and all
 
 
@@ -85,7 +86,7 @@ class Utterances:
         if not any(doubtful):
             return [left, right]
         words = np.concatenate([left.words, right.words])
-        choices = [(left.trust + right.trust, 0, left, right)]
+        choices = [(left.trust + right.trust + LEAST_GAIN, 0, left, right)]
         border = left.words.size
         for first in sorted({0, words.size, *range(max(0, border - MOVED), min(words.size, border + MOVED) + 1)}):
             if first != border:
