@@ -112,6 +112,7 @@ class Aligner:
             UserError: the audio is longer than the head's time range, the prompt is longer than every converted
                 decoder, or a package gives numbers that are not finite or of another shape.
         """
+        check_duration(samples, self.metadata.head_end_s)
         tokens = self.audio_tokens(samples.size) + int(self.word_tokens(words).sum())
         choose_length(tokens, self.decoder_lengths)  # before the audio is encoded
         clock = clock or Clock()

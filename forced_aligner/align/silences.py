@@ -22,7 +22,8 @@ def find_silences(samples: NDArray[np.float32], least_s: float) -> NDArray[np.in
         return np.zeros((0, 2), np.int64)
     frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES)
     power = np.einsum("fs,fs->f", frames, frames) / FRAME_SAMPLES  # without a copy: a recording may have hours
-    levels = np.convolve(10 * np.log10(power + FLOOR), np.full(SMOOTHED_FRAMES, 1 / SMOOTHED_FRAMES), "same")
+    smoothing = np.full(SMOOTHED_FRAMES, 1 / SMOOTHED_FRAMES)
+    levels = np.convolve(10 * np.log10(power + FLOOR), smoothing, "full")[SMOOTHED_FRAMES // 2 :][:count]
     is_quiet = np.zeros(count, bool)
     for first in range(0, count, AROUND_FRAMES):
         around = levels[max(0, first - AROUND_FRAMES) : first + 2 * AROUND_FRAMES]

@@ -259,7 +259,7 @@ def test_words_in_order_that_are_likely_are_found():
     heard = findings(starts, starts + 8, [0.99] * 10)
     assert heard.found.all()
     assert (heard.inside, heard.before_hole, heard.excess, heard.longest_hole) == (10, 10, 10, 0)
-    assert heard.score == pytest.approx(9.9)
+    assert heard.score == pytest.approx(10 * 0.99**4)
 
 
 def test_a_word_out_of_order_or_unlikely_is_not_found():
@@ -267,7 +267,7 @@ def test_a_word_out_of_order_or_unlikely_is_not_found():
     heard = findings(starts, starts + 8, [0.99, 0.99, 0.99, 0.99, 0.3, 0.99, 0.99])
     assert heard.found.tolist() == [True, True, False, True, False, True, True]
     assert (heard.excess, heard.longest_hole) == (3, 1)
-    assert heard.score == pytest.approx(5 * 0.99 - 2)
+    assert heard.score == pytest.approx(5 * 0.99**4 - 2)
 
 
 def test_what_counts_as_inside_ends_before_a_hole_or_after_it():
