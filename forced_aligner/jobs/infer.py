@@ -252,7 +252,6 @@ class _Job:
         weak = sum(word.weak for word in file.words)
         missing, doubtful = len(file.spoken) - len(file.timed), sum(word.doubtful is not None for word in file.words)
         notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
-        notes += [f"{len(alignment.cuts_s) + 1} pieces"] if alignment.cuts_s else []
         counts = {"not found": missing, "doubtful": doubtful, "weak": weak}
         notes += [f"{count} {what}" for what, count in counts.items() if count]
         return ", ".join(notes + lengthened(file, self.output.formats))

@@ -63,14 +63,12 @@ class ClipTiming(Record):
         stage_ms: each stage of the next alignment of the same clip.
         total_ms: all stages of that alignment together, without loading.
         real_time_factor: `total_ms` relative to the length of the audio; below 1 is faster than the speech.
-        pieces: into how many pieces the clip was cut.
         calls: of each component in one alignment.
     """
 
     duration_s: float
     computes_on: str
     words: int
-    pieces: int
     calls: dict[str, int]
     first_ms: float
     stage_ms: dict[str, float]

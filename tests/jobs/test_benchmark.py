@@ -125,7 +125,7 @@ def test_the_calls_of_a_clip_are_counted(report):
     """5 s are 500 mel frames, 5 chunks, and 65 audio tokens, one window."""
     once = dict.fromkeys(("audio_transformer", "embedding", "decoder_prefill", "lm_head"), 1)
     for clip in report.clips:
-        assert (clip.duration_s, clip.pieces, clip.calls) == (CLIP_S, 1, {"audio_conv": 5, **once})
+        assert (clip.duration_s, clip.calls) == (CLIP_S, {"audio_conv": 5, **once})
         assert clip.stage_ms.keys() == {"mel", "audio_encoder", "embedding", "decoder", "head"}
         assert clip.real_time_factor == pytest.approx(clip.total_ms / 5000)
     assert [clip.computes_on for clip in report.clips] == ["one", "two"]

@@ -12,7 +12,7 @@ from forced_aligner.runtime.compute_plan import NOT_SAID
 from forced_aligner.runtime.measurements import BenchmarkReport, ClipTiming, FunctionPlan, FunctionTiming
 
 FUNCTION_COLUMNS = ("component", "function", "on", "first load ms", "load ms", "first call ms", "median ms", "p95 ms")
-CLIP_COLUMNS = ("clip", "on", "words", "pieces", "calls", "first ms", "total ms", "real-time factor")
+CLIP_COLUMNS = ("clip", "on", "words", "calls", "first ms", "total ms", "real-time factor")
 SHOWN_KINDS = 4
 
 
@@ -45,7 +45,6 @@ def clip_cells(timing: ClipTiming) -> list[str]:
         f"{timing.duration_s:g} s",
         timing.computes_on,
         str(timing.words),
-        str(timing.pieces),
         " + ".join(map(str, timing.calls.values())),
         f"{timing.first_ms:.0f}",
         f"{timing.total_ms:.0f}",

@@ -78,7 +78,6 @@ class ClipBenchmark:
             duration_s=clip.duration_s,
             computes_on=computes_on,
             words=len(last.words),
-            pieces=len(last.cuts_s) + 1,
             calls=runs[-1].calls,
             first_ms=median(run.first_ms for run in runs),
             stage_ms={
