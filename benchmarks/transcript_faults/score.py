@@ -156,8 +156,8 @@ class Scored:
 
 
 def new_fields(alignment: Alignment | None) -> tuple[frozenset[int], list[Span]]:
-    """Which words were not found, and the stretches without words, of an aligner that says so."""
-    return getattr(alignment, "not_found", frozenset()), getattr(alignment, "untranscribed_s", [])
+    """Which words were not found, and the stretches without words; none of an error."""
+    return (alignment.not_found, alignment.untranscribed_s) if alignment else (frozenset(), [])
 
 
 def warned_s(warning: str) -> list[Span]:

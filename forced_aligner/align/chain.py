@@ -111,10 +111,10 @@ class Aligner:
                 decoder, or a package gives numbers that are not finite or of another shape.
         """
         check_duration(samples, self.metadata.head_end_s)
-        tokens = self.audio_tokens(samples.size) + int(self.word_tokens(words).sum())
-        choose_length(tokens, self.decoder_lengths)  # before the audio is encoded
         clock = clock or Clock()
-        return self.score_words(self.encode(samples, clock), words, clock)
+        input_ids = prompt_ids(self.processor, words, self.audio_tokens(samples.size) - PROMPT_MARKS)
+        length = choose_length(input_ids.size, self.decoder_lengths)  # before the audio is encoded
+        return self._score(self.encode(samples, clock), input_ids, length, clock)
 
     def encode(self, samples: NDArray[np.float32], clock: Clock) -> NDArray[np.float32]:
         """(tokens, hidden) audio tokens of (samples,) of 16 kHz mono audio.
@@ -142,9 +142,15 @@ class Aligner:
             UserError: the prompt is longer than every converted decoder, or a package gives numbers that are not finite
                 or of another shape.
         """
-        input_ids = prompt_ids(self.processor, words, len(audio))  # (n,)
+        input_ids = prompt_ids(self.processor, words, len(audio))
         length = choose_length(input_ids.size, self.decoder_lengths)
         clock.lap("embedding")
+        return self._score(audio, input_ids, length, clock)
+
+    def _score(
+        self, audio: NDArray[np.float32], input_ids: NDArray[np.int32], length: int, clock: Clock
+    ) -> NDArray[np.float32]:
+        """Scores at the `<timestamp>` of a prompt, (n,), with (tokens, hidden) audio, by the decoder for `length`."""
         for component in ("embedding", "lm_head"):
             self.backend.load(component, MAIN)
         self.backend.load("decoder_prefill", self._decoders[length])

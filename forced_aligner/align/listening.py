@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from forced_aligner.align.chain import Aligner
 from forced_aligner.align.clock import Clock
 from forced_aligner.align.confidence import word_confidences
 from forced_aligner.align.findings import Findings, judge_words
+from forced_aligner.align.silences import SILENCE_S, find_silences
 
 KEPT = 4  # stretches whose audio tokens are kept
 
@@ -36,6 +38,11 @@ class Listener:
         self.length = -(-samples.size // self.bin_samples)
         self._tokens = aligner.word_tokens(list(words))
         self._audio: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
+
+    @cached_property
+    def silences(self) -> NDArray[np.int64]:
+        """(silences, 2) first and last sample of each; see `find_silences`."""
+        return find_silences(self.samples, SILENCE_S)
 
     def bins(self, seconds: float) -> int:
         """Whole bins of a duration."""

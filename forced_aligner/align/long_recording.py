@@ -20,7 +20,7 @@ from forced_aligner.align.positions import choose_length
 from forced_aligner.align.prompt import split_words
 from forced_aligner.align.seams import mend_seams
 from forced_aligner.align.search import Search
-from forced_aligner.align.silences import find_silences
+from forced_aligner.align.silences import SILENCE_S, find_silences
 from forced_aligner.align.utterances import Times, Utterances
 from forced_aligner.align.walk import LEAST_PER_S, SURPLUS, Progress, Walk
 from forced_aligner.base.errors import UserError
@@ -29,7 +29,6 @@ from forced_aligner.data.records import WordTime
 LONGEST_PIECE_S = 240.0  # with longer ones the last words of others collapsed onto one time (soniqo/speech-swift 237)
 SHORTEST_PIECE_S = 4.0  # however many words a second the transcript has
 UNTRANSCRIBED_S = 4.0  # sound without words that is named
-SILENCE_S = 0.2
 
 
 def align_recording(
@@ -63,7 +62,7 @@ def align_recording(
     if aligner.fits(samples.size, words) and samples.size <= longest_s * SAMPLE_RATE_HZ:
         whole = aligner.align_words(samples, words)
         if _is_found(whole, metadata.timestamp_segment_ms):
-            return _with_untranscribed(whole, samples)
+            return _with_untranscribed(whole, find_silences(samples, SILENCE_S))
     listener = Listener(aligner, samples, words)
     walk = Walk(listener, listener.bins(_piece_s(listener, longest_s)))
     walk.run(Search(listener), progress or (lambda line: None))
@@ -97,12 +96,12 @@ def _piece_s(listener: Listener, longest_s: float) -> float:
     return piece_s
 
 
-def _with_untranscribed(alignment: Alignment, samples: NDArray[np.float32]) -> Alignment:
+def _with_untranscribed(alignment: Alignment, silences: NDArray[np.int64]) -> Alignment:
     """The same with the stretches between its words that have enough sound in them."""
     found = [word for index, word in enumerate(alignment.words) if index not in alignment.not_found]
     edges_s = [0.0, *(time / 1000 for word in found for time in (word.start_time_ms, word.end_time_ms))]
     edges_s.append(alignment.duration_s)
-    silences_s = find_silences(samples, SILENCE_S) / SAMPLE_RATE_HZ
+    silences_s = silences / SAMPLE_RATE_HZ
     stretches = [
         (start_s, end_s)
         for start_s, end_s in zip(edges_s[::2], edges_s[1::2], strict=True)
@@ -120,9 +119,8 @@ def _alignment(listener: Listener, times: Times) -> Alignment:
     """The result: in order, and words that were not found at the time where they would stand."""
     milliseconds = times.milliseconds.copy()
     milliseconds[~times.found] = np.nan
-    flat, latest = milliseconds.reshape(-1), 0.0
-    for index in range(flat.size):
-        latest = flat[index] = latest if np.isnan(flat[index]) else max(latest, flat[index])
+    flat = np.concatenate([[0.0], milliseconds.reshape(-1)])
+    milliseconds = np.fmax.accumulate(flat)[1:].reshape(-1, 2)  # fmax passes over NaN
     words = [
         WordTime(text=text, start_time_ms=round(start_ms), end_time_ms=round(end_ms))
         for text, (start_ms, end_ms) in zip(listener.words, milliseconds, strict=True)
@@ -135,4 +133,4 @@ def _alignment(listener: Listener, times: Times) -> Alignment:
         listener.clock.laps,
         not_found=frozenset(np.flatnonzero(~times.found).tolist()),
     )
-    return _with_untranscribed(result, listener.samples)
+    return _with_untranscribed(result, listener.silences)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.findings import trust
 from forced_aligner.align.listening import Listener
-from forced_aligner.align.silences import find_silences
 from forced_aligner.align.walk import Place, Walk
 
 PIECE_S = 12.0  # of audio for each hypothesis
@@ -42,7 +42,9 @@ class Search:
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
-        ends = find_silences(listener.samples, PAUSE_S)[:, 1] // listener.bin_samples - 1
+        silences = listener.silences
+        pauses = silences[silences[:, 1] - silences[:, 0] >= PAUSE_S * SAMPLE_RATE_HZ]
+        ends = pauses[:, 1] // listener.bin_samples - 1
         self._speech_starts = [int(end) for end in ends if end > 0]
         self._calls = 0
 

@@ -13,6 +13,7 @@ AROUND_FRAMES = 1000  # a level is judged among the 10 s before and after
 QUIET, LOUD = 5, 90  # percentiles of the levels around
 SHARE = 0.25  # of the way from quiet to loud, in dB: below it is silence
 FLOOR = 1e-10
+SILENCE_S = 0.2  # the shortest that this project looks for
 
 
 def find_silences(samples: NDArray[np.float32], least_s: float) -> NDArray[np.int64]:

@@ -7,7 +7,6 @@ by itself has little silence around it, and no words of others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,8 @@ from numpy.typing import NDArray
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.confidence import bins_of, word_confidences
 from forced_aligner.align.findings import HOLE, trust
-from forced_aligner.align.silences import find_silences
 from forced_aligner.align.walk import Walk
 
-SILENCE_S = 0.2  # between two segments
 PAUSE_S = 0.3  # between two utterances
 SHORTEST_S = 1.5  # an utterance that is shorter is joined to the next
 LONGEST_S = 12.0
@@ -65,7 +62,7 @@ class Utterances:
     def __init__(self, walk: Walk, longest_s: float) -> None:
         self._walk, self._listener = walk, walk.listener
         self._longest = longest_s * SAMPLE_RATE_HZ
-        self._silences = find_silences(self._listener.samples, SILENCE_S)
+        self._silences = self._listener.silences
         self._bins = walk.bins.astype(np.float64)
         self._spoken = self._with_small_holes()
 
@@ -101,8 +98,7 @@ class Utterances:
     def _with_small_holes(self) -> NDArray[np.bool_]:
         """The words that were found and those few between them, which get a share of the time there."""
         spoken, walk = self._walk.found.copy(), self._walk
-        edges = [-1, *np.flatnonzero(spoken).tolist(), walk.count]
-        for before, after in pairwise(edges):
+        for before, after in walk.found_pairs():
             count = after - before - 1
             if 0 < count < HOLE and walk.found.any():
                 start = walk.bins[before, 1] if before >= 0 else max(0, walk.bins[after, 0] - 8)

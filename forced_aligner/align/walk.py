@@ -75,14 +75,18 @@ class Walk:
 
     def mark(self, words: NDArray[np.int64], heard: Findings) -> None:
         """Keep what was heard of `words`, by index."""
-        kept = words[heard.found[: words.size]]
+        found = np.flatnonzero(heard.found[: words.size])
+        kept = words[found]
         self.found[kept] = True
-        self.bins[kept] = heard.bins[: words.size][heard.found[: words.size]]
-        self.confidences[kept] = heard.confidences[: words.size][heard.found[: words.size]]
+        self.bins[kept], self.confidences[kept] = heard.bins[found], heard.confidences[found]
 
     def forget(self, first: int, last: int) -> None:
         """Take back what is known of the words from `first` to before `last`."""
         self.found[first:last] = False
+
+    def found_pairs(self) -> list[tuple[int, int]]:
+        """Each two found words that follow each other, by index; -1 is before the first, and `count` after the last."""
+        return list(pairwise([-1, *np.flatnonzero(self.found).tolist(), self.count]))
 
     def _asked(self, place: Place, end: int) -> int:
         """How many words are asked for: more than are spoken."""
@@ -114,8 +118,7 @@ class Walk:
 
     def _fill(self) -> None:
         """Look for words between others in the audio that is left between them."""
-        edges = [-1, *np.flatnonzero(self.found).tolist(), self.count]
-        for before, after in pairwise(edges):
+        for before, after in self.found_pairs():
             words = range(before + 1, after)
             start = int(self.bins[before, 1]) if before >= 0 else 0
             end = int(self.bins[after, 0]) if after < self.count else self.listener.length

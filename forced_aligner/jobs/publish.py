@@ -13,7 +13,13 @@ from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
-from forced_aligner.package.contract import COMPILED_SUFFIX, MONOLITHIC_ENCODER, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.contract import (
+    COMPILED_SUFFIX,
+    MONOLITHIC_ENCODER,
+    SPLIT_ENCODER,
+    TEXT_COMPONENTS,
+    compiled_name,
+)
 from forced_aligner.package.folder import check_place, write_folder
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
@@ -51,7 +57,7 @@ def _require_own(folder: Path) -> None:
     if not all((folder / name).is_file() for name in (METADATA_FILE, CARD_FILE, NOTICE_FILE)):
         raise UserError(f"{folder} is not a folder that --package made: {remedy}")
     metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
-    compiled = [_compiled_name(record.package) for record in metadata.components.values()]
+    compiled = [compiled_name(record.package) for record in metadata.components.values()]
     require_own_files(
         folder, [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *compiled], remedy=remedy
     )
@@ -129,10 +135,6 @@ def _measured(
     return report, ""
 
 
-def _compiled_name(package: str) -> str:
-    return Path(package).with_suffix(COMPILED_SUFFIX).name
-
-
 def _compile(folder: Path, metadata: BundleMetadata) -> dict[str, CompiledRecord]:
     """Compile each package beside itself, by component; nothing but on macOS."""
     if not runtime_options.has_core_ml():
@@ -140,8 +142,8 @@ def _compile(folder: Path, metadata: BundleMetadata) -> dict[str, CompiledRecord
         return {}
     for record in metadata.components.values():
         with explained("compile", record.package, metadata):
-            compile_package(folder / record.package, folder / _compiled_name(record.package))
-    names = {key: _compiled_name(record.package) for key, record in metadata.components.items()}
+            compile_package(folder / record.package, folder / compiled_name(record.package))
+    names = {key: compiled_name(record.package) for key, record in metadata.components.items()}
     return {key: CompiledRecord(name=name, sha256=package_digest(folder / name)) for key, name in names.items()}
 
 

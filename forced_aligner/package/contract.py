@@ -20,3 +20,8 @@ COMPILED_SUFFIX = ".mlmodelc"
 MAX_DECODER_LENGTH = 16_384
 MAX_AUDIO_FRAMES = 5_200
 MAX_FUNCTIONS = 32  # of one package
+
+
+def compiled_name(package: str) -> str:
+    """The name of a package's compiled form."""
+    return Path(package).with_suffix(COMPILED_SUFFIX).name

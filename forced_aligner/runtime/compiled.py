@@ -19,7 +19,7 @@ from forced_aligner.base.files import cannot_write
 from forced_aligner.base.machine import system_name
 from forced_aligner.base.stopping import ends_at_once, unfinished
 from forced_aligner.package.bundle import Bundle, package_digest
-from forced_aligner.package.contract import COMPILED_SUFFIX
+from forced_aligner.package.contract import compiled_name
 from forced_aligner.package.provenance import PROJECT
 
 MAX_CACHE_BYTES = 16 << 30  # the 0.6B checkpoint has 3.7 GB in float32
@@ -152,7 +152,7 @@ class CompiledPackages:
     def _in(self, folder: Path, component: str) -> Path:
         """The place of a compiled package below a folder of compiled packages."""
         record = self._bundle.record(component)
-        return folder / record.sha256 / Path(record.package).with_suffix(COMPILED_SUFFIX).name
+        return folder / record.sha256 / compiled_name(record.package)
 
     def _make(self, component: str) -> Path:
         package = self._bundle.package(component)
