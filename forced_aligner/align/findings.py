@@ -34,6 +34,11 @@ class Findings:
     confidences: NDArray[np.float64]
 
     @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(words,) whether a word is likely and has a length: surplus words may all get one time, and be sure of it."""
+        return (self.confidences >= LIKELY) & (self.bins[:, 0] < self.bins[:, 1])
+
+    @property
     def inside(self) -> int:
         """How many words lie inside: the prefix in which the excess of found words over others is largest."""
         return int(self._balance.argmax())

@@ -52,20 +52,26 @@ class Listener:
         """The duration of some bins."""
         return bins * self.segment_ms / 1000
 
-    def hear(self, start: int, end: int, words: Sequence[int]) -> Findings:
+    def hear(self, start: int, end: int, words: Sequence[int] | NDArray[np.int64]) -> Findings:
         """What the head says of these words, by index, in the bins from `start` to `end`: those that fit are asked for.
 
         The times are those of the recording.
         """
-        end = min(end, self.length)
-        audio = self.encoded(start * self.bin_samples, min(end * self.bin_samples, self.samples.size))
+        first, last = start * self.bin_samples, min(min(end, self.length) * self.bin_samples, self.samples.size)
+        heard = self.hear_samples(first, last, words)
+        heard.bins[:] += start
+        return heard
+
+    def hear_samples(self, start: int, end: int, words: Sequence[int] | NDArray[np.int64]) -> Findings:
+        """The same from sample `start` to `end`; the times are those of this stretch."""
+        audio = self.encoded(start, end)
         room = self.aligner.decoder_lengths[-1] - self.aligner.prompt_tokens(len(audio))
         fitting = int(np.searchsorted(self._tokens[np.asarray(words, int)].cumsum(), room, side="right"))
         logits = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
         bins = logits[0].argmax(-1).reshape(-1, 2)
         confidences = np.array(word_confidences(logits, bins))
         self.clock.lap("head")
-        return judge_words(bins + start, confidences)
+        return judge_words(bins, confidences)
 
     def encoded(self, start: int, end: int) -> NDArray[np.float32]:
         """(tokens, hidden) from sample `start` to `end`; the last are kept, since many words are asked for in one."""

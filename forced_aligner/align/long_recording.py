@@ -20,8 +20,9 @@ from forced_aligner.align.positions import choose_length
 from forced_aligner.align.prompt import split_words
 from forced_aligner.align.seams import mend_seams
 from forced_aligner.align.search import Search
+from forced_aligner.align.sharing import Sharing
 from forced_aligner.align.silences import SILENCE_S, find_silences
-from forced_aligner.align.utterances import Times, Utterances
+from forced_aligner.align.utterances import Utterance, find_utterances, place_words, spoken_words
 from forced_aligner.align.walk import LEAST_PER_S, SURPLUS, Progress, Walk
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import WordTime
@@ -71,7 +72,9 @@ def align_recording(
             return whole
         raise UserError(f"none of the {len(words)} words is found in the audio; does the transcript belong to it?")
     mend_seams(walk)
-    return _alignment(listener, Utterances(walk, longest_s).align())
+    utterances = find_utterances(listener, longest_s)
+    place_words(walk, utterances, spoken_words(walk), longest_s)
+    return _alignment(walk, Sharing(listener, utterances, longest_s).run())
 
 
 def _is_found(alignment: Alignment, segment_ms: float) -> bool:
@@ -115,22 +118,25 @@ def _overlap_s(silences_s: NDArray[np.float64], start_s: float, end_s: float) ->
     return float((inside[:, 1] - inside[:, 0]).sum())
 
 
-def _alignment(listener: Listener, times: Times) -> Alignment:
+def _alignment(walk: Walk, utterances: list[Utterance]) -> Alignment:
     """The result: in order, and words that were not found at the time where they would stand."""
-    milliseconds = times.milliseconds.copy()
-    milliseconds[~times.found] = np.nan
+    listener = walk.listener
+    milliseconds = np.full((walk.count, 2), np.nan)
+    confidences = np.zeros(walk.count)
+    for utterance in utterances:
+        milliseconds[utterance.words], confidences[utterance.words] = utterance.milliseconds, utterance.confidences
+    is_found = ~np.isnan(milliseconds[:, 0])
     flat = np.concatenate([[0.0], milliseconds.reshape(-1)])
     milliseconds = np.fmax.accumulate(flat)[1:].reshape(-1, 2)  # fmax passes over NaN
     words = [
         WordTime(text=text, start_time_ms=round(start_ms), end_time_ms=round(end_ms))
         for text, (start_ms, end_ms) in zip(listener.words, milliseconds, strict=True)
     ]
-    confidences = np.where(times.found, times.confidences, 0.0)
     result = Alignment(
         words,
         [float(confidence) for confidence in confidences],
         listener.samples.size / SAMPLE_RATE_HZ,
         listener.clock.laps,
-        not_found=frozenset(np.flatnonzero(~times.found).tolist()),
+        not_found=frozenset(np.flatnonzero(~is_found).tolist()),
     )
     return _with_untranscribed(result, listener.silences)

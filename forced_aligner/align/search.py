@@ -34,6 +34,7 @@ BACK = 6  # words before a loss that may be wrong
 STEP_BACK_S = 1.0
 STEPS_BACK = 7
 SKIPPED_S = 20.0  # of audio where nothing is found
+FASTEST_PER_S = 4.0
 FEW_S = 40.0  # of audio left, in which fewer words are wanted
 
 
@@ -103,9 +104,13 @@ class Search:
         return (0, 0.0) if spoken_s < SLOWEST_S * found.size else (heard.excess, heard.score)
 
     def _wanted(self, walk: Walk, lost: Place, guess: Place) -> int:
-        """The excess that makes a hit: less near the end, unless a guess skips words to come there."""
+        """The excess that makes a hit: less near the end, for what can be spoken there."""
         left_s = self.listener.seconds(self.listener.length - guess.at)
-        words = walk.count - guess.word if left_s < FEW_S and guess.word == lost.word else WANTED * 2
+        words = walk.count - guess.word
+        if guess.at > lost.at and words > FASTEST_PER_S * left_s:
+            return WANTED
+        if left_s >= FEW_S or guess.word > lost.word:
+            words = WANTED * 2
         return min(WANTED, max(3, int(0.6 * min(words, left_s * 1.5))))
 
     def _sharpened(self, walk: Walk, lost: Place, hit: Place) -> Place:

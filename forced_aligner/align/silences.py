@@ -9,9 +9,10 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ
 
 FRAME_SAMPLES = 160  # 10 ms
 SMOOTHED_FRAMES = 3
-AROUND_FRAMES = 1000  # a level is judged among the 10 s before and after
+AROUND_FRAMES = 400  # a level is judged among the 4 s before and after
 QUIET, LOUD = 5, 90  # percentiles of the levels around
 SHARE = 0.25  # of the way from quiet to loud, in dB: below it is silence
+BELOW_DB = 30.0  # and what is so far below loud, wherever something else is quieter still
 FLOOR = 1e-10
 SILENCE_S = 0.2  # the shortest that this project looks for
 
@@ -30,7 +31,7 @@ def find_silences(samples: NDArray[np.float32], least_s: float) -> NDArray[np.in
         around = levels[max(0, first - AROUND_FRAMES) : first + 2 * AROUND_FRAMES]
         quiet, loud = np.percentile(around, [QUIET, LOUD])
         part = slice(first, first + AROUND_FRAMES)
-        is_quiet[part] = levels[part] < quiet + SHARE * (loud - quiet)
+        is_quiet[part] = levels[part] < max(quiet + SHARE * (loud - quiet), loud - BELOW_DB)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], is_quiet.astype(np.int8), [0]]))).reshape(-1, 2)
     is_long = (edges[:, 1] - edges[:, 0]) * FRAME_SAMPLES >= least_s * SAMPLE_RATE_HZ
     return edges[is_long] * FRAME_SAMPLES

@@ -1,0 +1,234 @@
+"""Which words belong to which utterance, where that is in doubt: the choice that explains the audio best.
+
+Where a transcript is wrong, the words beside the fault may be heard in a neighbouring utterance, and words that nobody
+speaks in the audio of spoken ones. So around each doubtful utterance all choices are weighed against each other: where
+in the audio words begin, from which word on, how many of them are spoken there, and which words and which sound are
+left out. In this model a word does not depend on those after it, so one call weighs all the numbers of words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.align.audio import SAMPLE_RATE_HZ
+from forced_aligner.align.findings import HOLE
+from forced_aligner.align.listening import Listener
+from forced_aligner.align.utterances import NO_WORDS, Utterance
+from forced_aligner.align.worth import gap_cost, weigh, word_worths
+
+DOUBTFUL = 0.5  # worth of a word below which its utterance is in doubt
+UNCOVERED_S = 1.0  # of sound in a row without a word, from which on an utterance is in doubt
+FAR = 3  # utterances without words that are further than this from words stay without
+NEAR = 4  # words around the present first word of an utterance and its neighbours from which on it is asked
+FEW = 30  # if there are no more words, each is tried
+FASTEST_PER_S, MORE = 4.0, 4  # words that are asked for in an utterance
+EVERY_S = 1.0  # where much sound has no word, words may begin within speech: the head survives three or four others
+EMPTY, STILL_EMPTY = 0.6, 0.1  # cost of the first sound without words, and of each after it
+PART, CUT = 0.2, 1.0  # cost of words that begin within an utterance, and within a sound
+KEPT = 0.5  # worth of leaving an utterance as it is, if it is not in doubt
+SKIPPED = 0.2  # cost of a word, up to `HOLE` in a row, that is in no utterance
+OVERLAP_S = 0.1  # by which words may begin before others have ended
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """Audio in which words may begin: the utterance with that `number`, from one of its sounds on."""
+
+    number: int
+    audio: Utterance
+    is_part: bool
+    is_doubtful: bool
+
+    @property
+    def cost(self) -> float:
+        """What it costs that words begin there."""
+        return CUT if self.audio.is_cut else PART * self.is_part
+
+
+class _State(NamedTuple):
+    """The next word, and whether the sound just before has no words."""
+
+    word: int
+    is_empty: bool
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The best way to a state: its value, the opening and the next word before it, and the words taken there."""
+
+    value: float
+    before: tuple[int, _State]
+    words: NDArray[np.int64]
+
+
+class Sharing:
+    """Utterances and their words, some of them in doubt."""
+
+    def __init__(self, listener: Listener, utterances: list[Utterance], longest_s: float) -> None:
+        self._listener, self._utterances = listener, utterances
+        self._longest = longest_s * SAMPLE_RATE_HZ
+        self._count = len(listener.words)
+
+    def run(self) -> list[Utterance]:
+        """The utterances with the words of all doubtful regions shared anew; those without words are left out."""
+        doubtful = self._doubtful()
+        is_in_region = _widened(doubtful, 1) & self._movable()
+        result, first = list[Utterance](), 0
+        while first < len(doubtful):
+            last = first + 1
+            if is_in_region[first]:
+                while last < len(doubtful) and is_in_region[last]:
+                    last += 1
+                begin = int(result[-1].words[-1]) + 1 if result else 0
+                result += self._shared(first, last, begin, doubtful)
+            elif self._utterances[first].words.size:
+                result.append(self._utterances[first])
+            first = last
+        return result
+
+    def _movable(self) -> NDArray[np.bool_]:
+        """(utterances,) whether words may come to each: it is not too long, and not far from all words."""
+        has_words = np.array([bool(utterance.words.size) for utterance in self._utterances], bool)
+        is_short = np.array([each.end - each.start <= self._longest for each in self._utterances], bool)
+        return _widened(has_words, FAR) & is_short
+
+    def _doubtful(self) -> NDArray[np.bool_]:
+        """(utterances,) whether each is in doubt."""
+        lasts = np.maximum.accumulate([-1, *(u.words[-1] if u.words.size else -1 for u in self._utterances)])
+        firsts = [self._first_after(number + 1) for number in range(len(self._utterances))]
+        around = zip(self._utterances, lasts.tolist(), firsts, strict=False)
+        return np.array([self._is_doubtful(*each) for each in around], bool) & self._movable()
+
+    def _is_doubtful(self, utterance: Utterance, before: int, after: int) -> bool:
+        words = utterance.words
+        if not words.size or (np.diff([before, *words, after]) > 1).any():
+            return True
+        times_s = utterance.milliseconds / 1000
+        worths = word_worths(self._listener, utterance, words, times_s, utterance.confidences)
+        return float(worths.min()) < DOUBTFUL or utterance.most_uncovered_s() >= UNCOVERED_S
+
+    def _last_before(self, number: int) -> int:
+        """The last word of the utterances before one; -1 if they have none."""
+        return next((int(u.words[-1]) for u in reversed(self._utterances[:number]) if u.words.size), -1)
+
+    def _first_after(self, number: int) -> int:
+        """The first word of an utterance and those after it; the number of words if they have none."""
+        return next((int(u.words[0]) for u in self._utterances[number:] if u.words.size), self._count)
+
+    def _shared(self, first: int, last: int, begin: int, doubtful: NDArray[np.bool_]) -> list[Utterance]:
+        """The utterances from `first` to before `last`, with the words from `begin` on shared anew."""
+        end = self._first_after(last)
+        if begin >= end:
+            return []
+        openings = [
+            _Opening(number, audio, bool(part), bool(doubtful[number]))
+            for number in range(first, last)
+            for part, audio in enumerate(self._openings(self._utterances[number], bool(doubtful[number])))
+        ]
+        holes = self._holes(first, last, begin, end)
+        states: list[dict[_State, _Choice]] = [{} for _ in range(len(openings) + 1)]
+        states[0][_State(begin, False)] = _Choice(0.0, (-1, _State(-1, False)), NO_WORDS)
+        for at, opening in enumerate(openings):
+            for state, choice in states[at].items():
+                value = choice.value - (STILL_EMPTY if state.is_empty else EMPTY)
+                _keep_best(states[at + 1], _State(state.word, True), _Choice(value, (at, state), NO_WORDS))
+            for start in self._starts(opening, range(first, last), begin, end):
+                ways = [
+                    (each.value - _skipping(start - s.word), s) for s, each in states[at].items() if s.word <= start
+                ]
+                if not ways:
+                    continue
+                value, before = max(ways)
+                for words in self._askings(opening.audio, start, end, holes):
+                    for taken in weigh(self._listener, opening.audio, words):
+                        next_at, left_s = _following(openings, at, taken.end_s)
+                        chosen = words[: taken.count]
+                        worth = value + taken.worth - opening.cost - float(gap_cost(left_s))
+                        if not opening.is_doubtful and np.array_equal(chosen, opening.audio.words):
+                            worth += KEPT
+                        choice = _Choice(worth, (at, before), chosen)
+                        _keep_best(states[next_at], _State(int(words[taken.count - 1]) + 1, False), choice)
+        return self._traced(openings, states, end)
+
+    def _openings(self, utterance: Utterance, is_doubtful: bool) -> list[Utterance]:
+        """An utterance from its start on and, where it is in doubt, from others on at which its words may begin."""
+        if not is_doubtful:
+            return [utterance]
+        return utterance.parts(EVERY_S if utterance.most_uncovered_s() >= UNCOVERED_S else np.inf)
+
+    def _traced(self, openings: list[_Opening], states: list[dict[_State, _Choice]], end: int) -> list[Utterance]:
+        """The utterances of the best way through the states."""
+        at, last = len(openings), states[-1]
+        state = max(last, key=lambda state: last[state].value - _skipping(end - state.word))
+        found = list[Utterance]()
+        while at > 0:
+            choice = states[at][state]
+            at, state = choice.before
+            if choice.words.size:
+                audio = openings[at].audio
+                if not np.array_equal(choice.words, audio.words):
+                    audio.align(self._listener, choice.words)
+                found.append(audio)
+        return found[::-1]
+
+    def _holes(self, first: int, last: int, begin: int, end: int) -> list[tuple[int, int]]:
+        """The first word, and the one after the last, of each long run of words in no utterance."""
+        words = np.concatenate([[begin - 1], *(u.words for u in self._utterances[first:last]), [end]])
+        return [(a + 1, b) for a, b in zip(words.tolist(), words[1:].tolist(), strict=False) if b - a > HOLE]
+
+    def _starts(self, opening: _Opening, region: range, begin: int, end: int) -> list[int]:
+        """The words from which on an utterance is asked."""
+        if end - begin <= FEW:
+            return list(range(begin, end))
+        edges, own = set[int](), self._utterances[opening.number]
+        if own.words.size:
+            later = own.words[own.milliseconds[:, 1] > 1000 * opening.audio.start / SAMPLE_RATE_HZ]
+            edges |= set(later[:1].tolist())
+        if opening.is_doubtful:
+            for other in range(max(region.start, opening.number - 1), min(region.stop, opening.number + 2)):
+                edges |= {self._last_before(other) + 1, self._first_after(other)}
+        near = {word for edge in edges for word in range(edge - NEAR, edge + NEAR + 1)}
+        return sorted(word for word in near if begin <= word < end)
+
+    def _askings(
+        self, utterance: Utterance, start: int, end: int, holes: list[tuple[int, int]]
+    ) -> list[NDArray[np.int64]]:
+        """The words to ask for from one on: all, and those without a hole."""
+        count = int(FASTEST_PER_S * (utterance.end - utterance.start) / SAMPLE_RATE_HZ) + MORE
+        askings = [np.arange(start, min(end, start + count))]
+        for first, last in holes:
+            if start < first < start + count and last < end:
+                askings.append(np.concatenate([np.arange(start, first), np.arange(last, end)])[:count])
+        return askings
+
+
+def _following(openings: list[_Opening], at: int, end_s: float) -> tuple[int, float]:
+    """The opening after words that begin in one and end at `end_s`, and the seconds of sound left before it."""
+    number, audio = openings[at].number, openings[at].audio
+    following = at + 1
+    while following < len(openings) and openings[following].number == number:
+        opened = openings[following].audio
+        if opened.sound_s[0, 0] >= end_s - OVERLAP_S:
+            before_s = audio.sound_before(np.array([end_s, opened.sound_s[0, 0]]))
+            return following, float(before_s[1] - before_s[0])
+        following += 1
+    before_s = audio.sound_before(np.array([end_s, np.inf]))
+    return following, float(before_s[1] - before_s[0])
+
+
+def _keep_best(states: dict[_State, _Choice], state: _State, choice: _Choice) -> None:
+    if state not in states or choice.value > states[state].value:
+        states[state] = choice
+
+
+def _skipping(words: int) -> float:
+    return SKIPPED * min(words, HOLE)
+
+
+def _widened(marked: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    """Marked ones and those that are at most `by` from one."""
+    return np.convolve(marked, np.ones(2 * by + 1))[by : by + len(marked)] > 0 if len(marked) else marked
