@@ -21,6 +21,7 @@ from forced_aligner.base.paths import (
     DEFAULT_REFERENCE,
     DEFAULT_SWEEP,
 )
+from forced_aligner.output.limits import WEAK
 from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -58,7 +59,7 @@ def infer(
     max_line_chars: Annotated[int, typer.Option(min=1, help="Longest subtitle line.")] = 42,
     max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 6.0,
     karaoke: Annotated[bool, typer.Option("--karaoke", help="Mark each word's time inside vtt and ass cues.")] = False,
-    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = 0.0,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = WEAK,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a PNG of each recording as well.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is written already.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,

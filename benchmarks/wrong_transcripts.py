@@ -79,7 +79,6 @@ def run_case(name: str) -> tuple[CaseResult, Any]:
         faults="; ".join(f"{edit.kind} {edit.amount:g} at {edit.at:.2f}" for edit in spec.edits),
         counts=scored.counts() + work,
         error=error,
-        warnings=scored.warnings,
     )
     return result, curve(scored) if name in PICTURED else None
 
@@ -152,7 +151,7 @@ def _line(result: CaseResult) -> str:
     figures = (
         f"{one.within_160ms_percent or 0:6.2f} % within 160 ms, {one.beyond_1s_percent or 0:6.2f} % beyond 1 s, "
         f"{one.lost_percent or 0:6.2f} % lost, unspoken {counts.long_runs_right + counts.short_runs_right} of "
-        f"{counts.long_runs + counts.short_runs}, {counts.seconds:.1f} s, {len(result.warnings)} warnings"
+        f"{counts.long_runs + counts.short_runs}, {counts.seconds:.1f} s, {counts.alarms} alarms"
     )
     return f"{result.name:28}{figures}{'  ERROR' if result.error else ''}"
 

@@ -19,9 +19,10 @@ class Counts(Record):
             place of others; `..._right`: those of them that were not found.
         flagged_in_long, flagged_in_short: words that were not found, in runs of five and more and in shorter ones;
             `..._right`: those of them that nobody speaks.
-        places_far_off, places_named: places with words off by more than 1 s, and those that a warning names.
+        places_far_off, places_named: places with words off by more than 1 s, and those that a message names.
         wrong_cases, silent_cases: with 1 % of the words off by more than 1 s, and those where no such place is named.
-        alarms, false_alarms: warnings, and those where nothing is wrong; `cases_with_false_alarms`.
+        alarms, false_alarms: places that are named for sound without words, weak words or times that are hard to
+            believe, and those where nothing is wrong; `cases_with_false_alarms`.
         stretches, stretches_listed: of at least 5 s of speech without words, and those that are listed as such.
         listed_s, listed_with_words_s: seconds that are listed as without words, and those of them that have words.
         decoder_calls, audio_s: calls of the decoder, and seconds of audio that went through the convolutions.
@@ -74,7 +75,6 @@ class CaseResult(Record):
     faults: str
     counts: Counts
     error: str | None = None
-    warnings: list[str]
 
 
 class KindRow(Record):

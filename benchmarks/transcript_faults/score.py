@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,16 +12,16 @@ from benchmarks.transcript_faults.records import Counts
 from demo.transcript_edits import MOVED, REPLACED, plain
 from demo.wrong_transcripts import Case, Repeat
 from forced_aligner.align.chain import Alignment
+from forced_aligner.output.doubts import doubts
+from forced_aligner.output.limits import WEAK
 
 NEAR_MS, FAR_MS = 160.0, 1000.0
 LONG_RUN_WORDS = 5
 WRONG_SHARE = 0.01  # of the spoken words, far off: a recording that must not pass without a warning
 PLACE_GAP_WORDS = 3  # words far off belong to one place if no more words than these are between them
 NAMED_WORDS = 5  # a word that was not found names a place up to this many words away
-NAMED_S = 10.0  # a time in a warning names what is up to this far away
+NAMED_S = 10.0  # a message names what is up to this far from its place
 LEAST_STRETCH_S = 5.0  # untranscribed speech that should be listed
-_NUMBER = r"(\d+(?:\.\d+)?)"
-_PLACE = re.compile(rf"\b(?:at|from|between|around) {_NUMBER}(?:(?: s)? (?:to|and) {_NUMBER})? s\b")
 Span = tuple[float, float]
 
 
@@ -31,8 +30,8 @@ class Scored:
 
     Attributes:
         case: the truth.
-        warnings: what the aligner warned of.
         not_found: (words,) whether the aligner says that a word is not in the audio.
+        is_suspicious: (words,) whether it says that a word that it found is weak, or its times are hard to believe.
         untranscribed_s: the stretches that it says have no words.
         given_ms: (words, 2) start and end as aligned; infinite after an error.
         true_ms: (words, 2) the true ones; NaN where there are none.
@@ -53,9 +52,9 @@ class Scored:
         """
         words = len(case.transcript)
         self.case, self.is_error = case, alignment is None
-        not_found, self.untranscribed_s = new_fields(alignment)
-        self.not_found = np.isin(np.arange(words), list(not_found))
-        self.warnings = alignment.warnings if alignment else []
+        self.untranscribed_s = alignment.untranscribed_s if alignment else []
+        self.not_found = np.isin(np.arange(words), list(alignment.not_found if alignment else []))
+        self.is_suspicious = _suspicious(alignment) if alignment else np.zeros(words, bool)
         self.given_ms = _given_ms(case, alignment)
         self.true_ms = np.array([time or (np.nan, np.nan) for time in case.times_ms], float)
         errors_ms = np.where(self.not_found[:, None], np.inf, np.abs(self.given_ms - self.true_ms))
@@ -119,18 +118,17 @@ class Scored:
         around = slice(max(0, place[0] - NAMED_WORDS), place[-1] + NAMED_WORDS + 1)
         times_s = np.concatenate([self.true_ms[place], self.given_ms[place]]) / 1000
         span = (float(times_s.min()), float(times_s.max()))
-        said = [*self.untranscribed_s, *(at for warning in self.warnings for at in warned_s(warning))]
-        return bool(self.not_found[around].any()) or any(_is_near(span, other, NAMED_S) for other in said)
+        is_listed = any(_is_near(span, other, NAMED_S) for other in self.untranscribed_s)
+        return is_listed or bool((self.not_found | self.is_suspicious)[around].any())
 
     def _alarms(self) -> Counts:
-        """Warnings, and those that name a place where nothing is wrong."""
+        """Messages about words and sound, but for words that were not found, and those where nothing is wrong."""
+        alarms = list(self.untranscribed_s)
+        for run in _runs(self.is_suspicious, PLACE_GAP_WORDS):
+            alarms.append((self.given_ms[run[0], 0] / 1000, self.given_ms[run[-1], 1] / 1000))
         trouble = self._trouble_s()
-        false = 0
-        for warning in self.warnings:
-            named = warned_s(warning)
-            is_right = any(_is_near(place, span, NAMED_S) for place in named for span in trouble)
-            false += not (is_right if named else trouble)
-        return Counts(alarms=len(self.warnings), false_alarms=false, cases_with_false_alarms=int(false > 0))
+        false = sum(not any(_is_near(alarm, span, NAMED_S) for span in trouble) for alarm in alarms)
+        return Counts(alarms=len(alarms), false_alarms=false, cases_with_false_alarms=int(false > 0))
 
     def _trouble_s(self) -> list[Span]:
         """Where something is wrong with the transcript or with the alignment."""
@@ -155,14 +153,12 @@ class Scored:
         )
 
 
-def new_fields(alignment: Alignment | None) -> tuple[frozenset[int], list[Span]]:
-    """Which words were not found, and the stretches without words; none of an error."""
-    return (alignment.not_found, alignment.untranscribed_s) if alignment else (frozenset(), [])
-
-
-def warned_s(warning: str) -> list[Span]:
-    """The places that a warning names, as in `at 12.3 s`, `from 12.3 to 45.6 s` and `between 12.3 s and 45.6 s`."""
-    return [(float(start), float(end or start)) for start, end in _PLACE.findall(warning)]
+def _suspicious(alignment: Alignment) -> NDArray[np.bool_]:
+    is_found = np.array([index not in alignment.not_found for index in range(len(alignment.words))])
+    found = [word for word, is_there in zip(alignment.words, is_found, strict=True) if is_there]
+    suspicious = is_found & (np.array(alignment.confidences) < WEAK)
+    suspicious[is_found] |= np.array([doubt is not None for doubt in doubts(found)], bool)
+    return suspicious
 
 
 def _given_ms(case: Case, alignment: Alignment | None) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ def tables(rows: Sequence[KindRow]) -> list[Table]:
     """Two tables: the times of spoken words, and what was said of the others."""
     return [
         _table("Boundaries of spoken words", TIMES, rows),
-        _table("Words that nobody speaks (%), and warnings", SAID, rows),
+        _table("Words that nobody speaks (%), and messages", SAID, rows),
     ]
 
 

@@ -36,7 +36,6 @@ class Alignment:
         confidences: of each word, 0 to 1, see `confidence.word_confidences`.
         duration_s: duration of the audio.
         stage_ms: wall time of each stage of the chain.
-        warnings: what the user should check in a long recording.
         not_found: indices of words that are not spoken, as far as the aligner can tell; their times mean nothing.
         untranscribed_s: (start, end) of stretches of sound, of some seconds each, that have no word.
     """
@@ -45,7 +44,6 @@ class Alignment:
     confidences: list[float]
     duration_s: float
     stage_ms: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
     not_found: frozenset[int] = frozenset()
     untranscribed_s: list[tuple[float, float]] = field(default_factory=list)
 

@@ -29,7 +29,7 @@ from forced_aligner.data.records import WordTime
 
 LONGEST_PIECE_S = 240.0  # with longer ones the last words of others collapsed onto one time (soniqo/speech-swift 237)
 SHORTEST_PIECE_S = 4.0  # however many words a second the transcript has
-UNTRANSCRIBED_S = 4.0  # sound without words that is named
+UNTRANSCRIBED_S = 2.0  # sound without words that is named
 
 
 def align_recording(

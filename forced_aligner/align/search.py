@@ -20,10 +20,10 @@ PIECE_S = 12.0  # of audio for each hypothesis
 ASKED, ASKED_SHARP = 30, 45  # words
 STRIDE = 5  # words between two hypotheses: what the head survives on either side
 NEAR_WORDS, NEAR_S = 66, 30.0  # of the small hypotheses
-FAR_WORDS, FAR_S = 340, 150.0
+FAR_WORDS, FAR_S = 340, 240.0
 BOTH_WORDS, BOTH_S, BOTH_STRIDE = 120, 60.0, 6  # unspoken words and speech without words at once
 MAX_CALLS = 420
-WANTED = 11  # excess of found words that is a hit; wrong places give two or three, seldom eight
+WANTED, WANTED_BOTH = 11, 14  # excess of found words that is a hit; wrong places give two or three, seldom eight
 SURE = 0.75  # least mean confidence of a hit
 WORDS_PER_S = 2.6  # of speech
 SLOWEST_S = 0.1  # least mean duration of a word
@@ -107,6 +107,8 @@ class Search:
         """The excess that makes a hit: less near the end, for what can be spoken there."""
         left_s = self.listener.seconds(self.listener.length - guess.at)
         words = walk.count - guess.word
+        if guess.at > lost.at and guess.word > lost.word:
+            return WANTED_BOTH
         if guess.at > lost.at and words > FASTEST_PER_S * left_s:
             return WANTED
         if left_s >= FEW_S or guess.word > lost.word:

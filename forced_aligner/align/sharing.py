@@ -9,13 +9,14 @@ left out. In this model a word does not depend on those after it, so one call we
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
-from forced_aligner.align.findings import HOLE
+from forced_aligner.align.findings import HOLE, LIKELY
 from forced_aligner.align.listening import Listener
 from forced_aligner.align.utterances import NO_WORDS, Utterance
 from forced_aligner.align.worth import gap_cost, weigh, word_worths
@@ -25,7 +26,7 @@ UNCOVERED_S = 1.0  # of sound in a row without a word, from which on an utteranc
 FAR = 3  # utterances without words that are further than this from words stay without
 NEAR = 4  # words around the present first word of an utterance and its neighbours from which on it is asked
 FEW = 30  # if there are no more words, each is tried
-FASTEST_PER_S, MORE = 4.0, 4  # words that are asked for in an utterance
+FASTEST_PER_S, MORE = 3.5, 3  # words that are asked for in an utterance
 EVERY_S = 1.0  # where much sound has no word, words may begin within speech: the head survives three or four others
 EMPTY, STILL_EMPTY = 0.6, 0.1  # cost of the first sound without words, and of each after it
 PART, CUT = 0.2, 1.0  # cost of words that begin within an utterance, and within a sound
@@ -98,18 +99,24 @@ class Sharing:
 
     def _doubtful(self) -> NDArray[np.bool_]:
         """(utterances,) whether each is in doubt."""
-        lasts = np.maximum.accumulate([-1, *(u.words[-1] if u.words.size else -1 for u in self._utterances)])
-        firsts = [self._first_after(number + 1) for number in range(len(self._utterances))]
-        around = zip(self._utterances, lasts.tolist(), firsts, strict=False)
-        return np.array([self._is_doubtful(*each) for each in around], bool) & self._movable()
+        numbers = range(len(self._utterances))
+        return np.array([self._is_doubtful(number) for number in numbers], bool) & self._movable()
 
-    def _is_doubtful(self, utterance: Utterance, before: int, after: int) -> bool:
-        words = utterance.words
-        if not words.size or (np.diff([before, *words, after]) > 1).any():
+    def _is_doubtful(self, number: int) -> bool:
+        """Whether it lacks words, or some are beside it, or one of its words is worth little."""
+        if self._is_faulty(number):
             return True
+        utterance = self._utterances[number]
         times_s = utterance.milliseconds / 1000
-        worths = word_worths(self._listener, utterance, words, times_s, utterance.confidences)
-        return float(worths.min()) < DOUBTFUL or utterance.most_uncovered_s() >= UNCOVERED_S
+        worths = word_worths(self._listener, utterance, utterance.words, times_s, utterance.confidences)
+        return float(worths.min()) < DOUBTFUL
+
+    def _is_faulty(self, number: int) -> bool:
+        """Whether much of its sound has no word, or words in it or beside it are in no utterance."""
+        utterance = self._utterances[number]
+        around = [self._last_before(number), *utterance.words, self._first_after(number + 1)]
+        is_missing = utterance.most_uncovered_s() >= UNCOVERED_S
+        return not utterance.words.size or is_missing or bool((np.diff(around) > 1).any())
 
     def _last_before(self, number: int) -> int:
         """The last word of the utterances before one; -1 if they have none."""
@@ -143,7 +150,7 @@ class Sharing:
                 if not ways:
                     continue
                 value, before = max(ways)
-                for words in self._askings(opening.audio, start, end, holes):
+                for words in self._askings(opening, start, end, holes):
                     for taken in weigh(self._listener, opening.audio, words):
                         next_at, left_s = _following(openings, at, taken.end_s)
                         chosen = words[: taken.count]
@@ -172,6 +179,8 @@ class Sharing:
                 audio = openings[at].audio
                 if not np.array_equal(choice.words, audio.words):
                     audio.align(self._listener, choice.words)
+                    if (is_unspoken := _unlikely_runs(audio.confidences)).any():
+                        audio.align(self._listener, audio.words[~is_unspoken])
                 found.append(audio)
         return found[::-1]
 
@@ -188,17 +197,20 @@ class Sharing:
         if own.words.size:
             later = own.words[own.milliseconds[:, 1] > 1000 * opening.audio.start / SAMPLE_RATE_HZ]
             edges |= set(later[:1].tolist())
-        if opening.is_doubtful:
+        if opening.is_doubtful and self._is_faulty(opening.number):
             for other in range(max(region.start, opening.number - 1), min(region.stop, opening.number + 2)):
                 edges |= {self._last_before(other) + 1, self._first_after(other)}
         near = {word for edge in edges for word in range(edge - NEAR, edge + NEAR + 1)}
         return sorted(word for word in near if begin <= word < end)
 
     def _askings(
-        self, utterance: Utterance, start: int, end: int, holes: list[tuple[int, int]]
+        self, opening: _Opening, start: int, end: int, holes: list[tuple[int, int]]
     ) -> list[NDArray[np.int64]]:
         """The words to ask for from one on: all, and those without a hole."""
-        count = int(FASTEST_PER_S * (utterance.end - utterance.start) / SAMPLE_RATE_HZ) + MORE
+        audio = opening.audio
+        count = int(FASTEST_PER_S * (audio.end - audio.start) / SAMPLE_RATE_HZ) + MORE
+        if not opening.is_doubtful:
+            count = min(count, audio.words.size + 2 * NEAR)
         askings = [np.arange(start, min(end, start + count))]
         for first, last in holes:
             if start < first < start + count and last < end:
@@ -223,6 +235,13 @@ def _following(openings: list[_Opening], at: int, end_s: float) -> tuple[int, fl
 def _keep_best(states: dict[_State, _Choice], state: _State, choice: _Choice) -> None:
     if state not in states or choice.value > states[state].value:
         states[state] = choice
+
+
+def _unlikely_runs(confidences: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(words,) whether each belongs to `HOLE` or more in a row that are not likely."""
+    unlikely = (confidences < LIKELY).tolist()
+    runs = [list(run) for _, run in groupby(unlikely)]
+    return np.array([is_one and len(run) >= HOLE for run in runs for is_one in run], bool)
 
 
 def _skipping(words: int) -> float:

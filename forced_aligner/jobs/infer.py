@@ -27,12 +27,12 @@ from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
 from forced_aligner.output.doubts import doubts
 from forced_aligner.output.formats import FORMATS
+from forced_aligner.output.limits import WEAK
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
 from forced_aligner.output.remarks import not_found_ranges, remarks, require_complete
 from forced_aligner.output.spelling import written_words
 from forced_aligner.score.records import FailedClip
 
-WEAK_CLIP_CONFIDENCE = 0.5  # mean word confidence below which a transcript hardly fits its audio
 PLOT = "plot"
 SILENCE_PEAK = 1e-4  # -80 dBFS
 PICTURE_MEL_BINS = 128
@@ -46,7 +46,7 @@ class Output:
     folder: Path
     formats: list[str]
     cues: CueOptions
-    min_confidence: float = 0.0
+    min_confidence: float = WEAK
     plot: bool = False
     skip_existing: bool = False
     overwrite: bool = False
@@ -157,13 +157,13 @@ def _timed_words(text: str, spoken: SpokenText, alignment: Alignment, min_confid
 
 
 def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
-    found = [*alignment.warnings]
+    found = list[str]()
     heard = [alignment.confidences[index] for index in _heard(alignment)]
     if max(samples.max(), -samples.min()) < SILENCE_PEAK:  # without a copy: a recording may have hours
         found.append("the audio is silent; the times mean nothing")
     elif not heard:
         found.append(f"none of its {len(alignment.words)} words was found: does the transcript belong to the audio?")
-    elif float(np.mean(heard)) < WEAK_CLIP_CONFIDENCE:
+    elif float(np.mean(heard)) < WEAK:
         found.append(f"mean confidence {np.mean(heard):.2f}: does the transcript belong to the audio?")
     return found
 

@@ -100,7 +100,6 @@ def with_unspoken(recording, unspoken, at):
 
 def test_no_word_is_lost_or_doubled_or_out_of_order(alignment, recording):
     check_order(alignment, recording.words)
-    assert alignment.warnings == []
 
 
 def test_all_words_of_a_right_transcript_are_found(alignment):

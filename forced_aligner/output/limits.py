@@ -1,0 +1,3 @@
+"""Limits that decide what a user is told of a result; without imports, since `--help` shows them."""
+
+WEAK = 0.5  # confidence below which a word is worth a look
