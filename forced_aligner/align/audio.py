@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,8 @@ from forced_aligner.data.records import DURATION_TOLERANCE_S, Clip
 
 SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 2_000, 768_000  # below, speech is lost; above is no rate that a recorder has
-MAX_DURATION_S = 12 * 3600.0  # 2.8 GB of memory
+MAX_DURATION_S = 12 * 3600.0
+IN_MEMORY_BYTES = 1 << 28  # more, 70 minutes, is kept in a temporary file, and mapped
 MAX_SAMPLE = 1e10  # full scale is 1, or 2^31 in a float file of integers; 1e16 and above overflow the power spectrum
 BLOCK_SAMPLES = 1 << 20  # of all channels together
 
@@ -80,7 +83,7 @@ def load_audio(path: Path) -> NDArray[np.float32]:
 
 
 def _decode(path: Path, file: _Sequential) -> NDArray[np.float32]:
-    """The samples of an open file, in no more memory than they take in the end."""
+    """The samples of an open file."""
     rate_hz = file.samplerate
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise UserError(
@@ -90,21 +93,33 @@ def _decode(path: Path, file: _Sequential) -> NDArray[np.float32]:
     resampler = None
     if rate_hz != SAMPLE_RATE_HZ:  # librosa.resample calls soxr's at this quality: the same samples, to the last bit
         resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="soxr_hq")
-    decoded = bytearray()  # grows in place, where concatenated arrays would take twice the memory
     frames = 0
-    for mono in _mono_blocks(path, file):
-        frames += mono.size
-        _check_length(path, frames / rate_hz)
-        decoded += (mono if resampler is None else resampler.resample_chunk(mono)).tobytes()
-    if frames == 0:
-        raise UserError(f"{path} holds no samples; expected a recording")
-    if resampler is not None:
-        decoded += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
-    _warn_if_cut(path, file, frames)
-    # A resampler rounds its last sample in another way. Cut or padded in place: a copy would take the memory twice.
-    length_bytes = math.ceil(frames * (float(SAMPLE_RATE_HZ) / rate_hz)) * np.dtype(np.float32).itemsize
-    decoded += bytes(max(0, length_bytes - len(decoded)))
-    return np.frombuffer(decoded, np.float32)[: length_bytes // np.dtype(np.float32).itemsize]
+    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as decoded:
+        for mono in _mono_blocks(path, file):
+            frames += mono.size
+            _check_length(path, frames / rate_hz)
+            decoded.write((mono if resampler is None else resampler.resample_chunk(mono)).tobytes())
+        if frames == 0:
+            raise UserError(f"{path} holds no samples; expected a recording")
+        if resampler is not None:
+            decoded.write(resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes())
+        _warn_if_cut(path, file, frames)
+        # A resampler rounds its last sample in another way, so the length is cut or padded.
+        return _samples(decoded, math.ceil(frames * (float(SAMPLE_RATE_HZ) / rate_hz)))
+
+
+def _samples(decoded: tempfile.SpooledTemporaryFile[bytes], count: int) -> NDArray[np.float32]:
+    """The first (count,) samples of a file, with zeros where it holds fewer."""
+    length_bytes = count * np.dtype(np.float32).itemsize
+    if max(decoded.tell(), length_bytes) > IN_MEMORY_BYTES:
+        decoded.truncate(length_bytes)
+        decoded.flush()
+        mapped = mmap.mmap(decoded.fileno(), length_bytes, access=mmap.ACCESS_COPY)  # outlives the open file
+        return np.frombuffer(mapped, np.float32)
+    content = bytearray(length_bytes)
+    decoded.seek(0)
+    decoded.readinto(content)
+    return np.frombuffer(content, np.float32)
 
 
 def _mono_blocks(path: Path, file: _Sequential) -> Iterator[NDArray[np.float32]]:

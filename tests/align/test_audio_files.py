@@ -1,5 +1,6 @@
 """Decoding in blocks gives the samples of decoding at once; what is cut, endless or absurd is said in one sentence."""
 
+import mmap
 import os
 import struct
 
@@ -89,6 +90,18 @@ def test_flac_of_unknown_length_is_read_to_its_end(tmp_path, monkeypatch, capfd)
         monkeypatch.setattr(audio, "BLOCK_SAMPLES", block_samples)
         np.testing.assert_array_equal(load_audio(tmp_path / "stream.flac"), load_audio(tmp_path / "known.flac"))
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_what_is_long_is_kept_in_a_file_with_the_same_samples(tmp_path, monkeypatch, rate_hz):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, (rate_hz * 3 + 7, 2)), rate_hz)
+    in_memory = load_audio(path)
+    monkeypatch.setattr(audio, "IN_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 5000)
+    mapped = load_audio(path)
+    assert isinstance(mapped.base.obj, mmap.mmap) and isinstance(in_memory.base.obj, bytearray)
+    np.testing.assert_array_equal(mapped, in_memory)
 
 
 @pytest.mark.parametrize(
