@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
 import os
@@ -75,7 +76,12 @@ def load_audio(path: Path) -> NDArray[np.float32]:
                 return _decode(path, file)
         with ReadToTheEnd(path) as content, _Sequential(content) as file:
             return _decode(path, file)
-    except (soundfile.SoundFileError, OSError) as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            where = tempfile.gettempdir()
+            raise UserError(f"{path} does not fit into {where} while it is decoded: free some space there") from None
+        raise UserError(f"cannot decode {path} ({error}); expected wav, flac, ogg or mp3") from None
+    except soundfile.SoundFileError as error:
         reason = str(error).removeprefix(f"Error opening {os.fsencode(path)!r}: ")
         raise UserError(f"cannot decode {path} ({reason}); expected wav, flac, ogg or mp3") from None
     except MemoryError:
@@ -137,7 +143,7 @@ def _check_length(path: Path, duration_s: float) -> None:
     if duration_s > MAX_DURATION_S:
         hours = MAX_DURATION_S / 3600
         raise UserError(
-            f"{path} does not fit into memory, or its header is damaged (it has more than {hours:.0f} hours, the most "
+            f"{path} is too long, or its header is damaged (it has more than {hours:.0f} hours, the most "
             "that is read): cut it into parts, or export it again"
         )
 

@@ -36,7 +36,7 @@ class Findings:
     @property
     def usable(self) -> NDArray[np.bool_]:
         """(words,) whether a word is likely and has a length: surplus words may all get one time, and be sure of it."""
-        return (self.confidences >= LIKELY) & (self.bins[:, 0] < self.bins[:, 1])
+        return _usable(self.bins, self.confidences)
 
     @property
     def inside(self) -> int:
@@ -91,8 +91,7 @@ def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64]) -> Fi
         bins: (words, 2) time bin of start and end.
         confidences: (words,).
     """
-    # Words without a length do not count: surplus words may all get one time, with a high confidence.
-    usable = (confidences >= LIKELY) & (bins[:, 0] < bins[:, 1])
+    usable = _usable(bins, confidences)
     best, before = np.where(usable, confidences, 0.0), np.full(len(bins), -1)
     for index in np.flatnonzero(usable):
         earlier = usable[:index] & (bins[:index, 1] <= bins[index, 0])
@@ -105,3 +104,7 @@ def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64]) -> Fi
         found[index] = True
         index = int(before[index])
     return Findings(bins, found, confidences)
+
+
+def _usable(bins: NDArray[np.int64], confidences: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (confidences >= LIKELY) & (bins[:, 0] < bins[:, 1])

@@ -64,14 +64,20 @@ class Listener:
 
     def hear_samples(self, start: int, end: int, words: Sequence[int] | NDArray[np.int64]) -> Findings:
         """The same from sample `start` to `end`; the times are those of this stretch."""
+        fitting = self.fitting(start, end, words)
+        if fitting == 0:
+            return judge_words(np.zeros((0, 2), np.int64), np.zeros(0))
         audio = self.encoded(start, end)
-        room = self.aligner.decoder_lengths[-1] - self.aligner.prompt_tokens(len(audio))
-        fitting = int(np.searchsorted(self._tokens[np.asarray(words, int)].cumsum(), room, side="right"))
         logits = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
         bins = logits[0].argmax(-1).reshape(-1, 2)
         confidences = np.array(word_confidences(logits, bins))
         self.clock.lap("head")
         return judge_words(bins, confidences)
+
+    def fitting(self, start: int, end: int, words: Sequence[int] | NDArray[np.int64]) -> int:
+        """How many of the words fit in the longest decoder with the audio from sample `start` to `end`."""
+        room = self.aligner.decoder_lengths[-1] - self.aligner.audio_tokens(end - start)
+        return int(np.searchsorted(self._tokens[np.asarray(words, int)].cumsum(), room, side="right"))
 
     def encoded(self, start: int, end: int) -> NDArray[np.float32]:
         """(tokens, hidden) from sample `start` to `end`; the last are kept, since many words are asked for in one."""

@@ -1,7 +1,8 @@
 """Recordings of any length, with transcripts that may be wrong: what is spoken gets times, the rest is named.
 
 First `walk` finds which words are spoken, and `search` finds the place again where it is lost. Then `seams` looks at
-the edges of unspoken words, and `utterances` aligns what lies between two pauses by itself.
+the edges of unspoken words, `utterances` aligns what lies between two pauses by itself, and `sharing` moves words that
+went to the wrong utterance.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def align_recording(
             return whole
         raise UserError(f"none of the {len(words)} words is found in the audio; does the transcript belong to it?")
     mend_seams(walk)
+    longest_s = listener.seconds(walk.piece_length)
     utterances = find_utterances(listener, longest_s)
     place_words(walk, utterances, spoken_words(walk), longest_s)
     return _alignment(walk, Sharing(listener, utterances, longest_s).run())

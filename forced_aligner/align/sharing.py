@@ -26,12 +26,18 @@ UNCOVERED_S = 1.0  # of sound in a row without a word, from which on an utteranc
 FAR = 3  # utterances without words that are further than this from words stay without
 NEAR = 4  # words around the present first word of an utterance and its neighbours from which on it is asked
 FEW = 30  # if there are no more words, each is tried
-FASTEST_PER_S, MORE = 3.5, 3  # words that are asked for in an utterance
+FASTEST_PER_S, FASTER, MORE = (
+    3.5,
+    1.5,
+    3,
+)  # words asked for: a second, relative to the recording's rate, and in addition
+LONGEST_S = 30.0  # longer utterances keep their words
+USUAL_DOUBTS = 0.3  # if the words of more utterances are unsure, that says little, and only faults count
 EVERY_S = 1.0  # where much sound has no word, words may begin within speech: the head survives three or four others
-EMPTY, STILL_EMPTY = 0.6, 0.1  # cost of the first sound without words, and of each after it
+EMPTY, STILL_EMPTY = 0.6, 0.1  # cost of the first opening without words, and of each after it
 PART, CUT = 0.2, 1.0  # cost of words that begin within an utterance, and within a sound
-KEPT = 0.5  # worth of leaving an utterance as it is, if it is not in doubt
-SKIPPED = 0.2  # cost of a word, up to `HOLE` in a row, that is in no utterance
+UNCHANGED = 0.5  # worth of leaving an utterance as it is, if it is not in doubt
+SKIPPED = 0.2  # cost of each word left out; no more than `HOLE` in a row are counted
 OVERLAP_S = 0.1  # by which words may begin before others have ended
 
 
@@ -70,12 +76,25 @@ class Sharing:
     """Utterances and their words, some of them in doubt."""
 
     def __init__(self, listener: Listener, utterances: list[Utterance], longest_s: float) -> None:
+        """Note the last word before each utterance, -1 if there is none, and the first one from it on."""
         self._listener, self._utterances = listener, utterances
-        self._longest = longest_s * SAMPLE_RATE_HZ
-        self._count = len(listener.words)
+        self._longest = min(longest_s, LONGEST_S) * SAMPLE_RATE_HZ
+        sound_s = sum(float(np.diff(each.sound_s).sum()) for each in utterances if each.words.size)
+        words = sum(each.words.size for each in utterances)
+        self._most_per_s = max(FASTEST_PER_S, FASTER * words / max(sound_s, 1.0))
+        last, first, count = -1, len(listener.words), len(utterances)
+        self._lasts, self._firsts = [last], [first] * (count + 1)
+        for utterance in utterances:
+            last = int(utterance.words[-1]) if utterance.words.size else last
+            self._lasts.append(last)
+        for number in reversed(range(count)):
+            first = int(utterances[number].words[0]) if utterances[number].words.size else first
+            self._firsts[number] = first
 
     def run(self) -> list[Utterance]:
         """The utterances with the words of all doubtful regions shared anew; those without words are left out."""
+        if not self._utterances:
+            return []
         doubtful = self._doubtful()
         is_in_region = _widened(doubtful, 1) & self._movable()
         result, first = list[Utterance](), 0
@@ -100,35 +119,29 @@ class Sharing:
     def _doubtful(self) -> NDArray[np.bool_]:
         """(utterances,) whether each is in doubt."""
         numbers = range(len(self._utterances))
-        return np.array([self._is_doubtful(number) for number in numbers], bool) & self._movable()
+        is_faulty = np.array([self._is_faulty(number) for number in numbers], bool)
+        is_unsure = np.array([self._is_unsure(number) for number in numbers], bool)
+        if is_unsure.mean() > USUAL_DOUBTS:
+            is_unsure[:] = False
+        return (is_faulty | is_unsure) & self._movable()
 
-    def _is_doubtful(self, number: int) -> bool:
-        """Whether it lacks words, or some are beside it, or one of its words is worth little."""
-        if self._is_faulty(number):
-            return True
+    def _is_unsure(self, number: int) -> bool:
+        """Whether one of its words is worth little."""
         utterance = self._utterances[number]
         times_s = utterance.milliseconds / 1000
         worths = word_worths(self._listener, utterance, utterance.words, times_s, utterance.confidences)
-        return float(worths.min()) < DOUBTFUL
+        return float(worths.min(initial=1.0)) < DOUBTFUL
 
     def _is_faulty(self, number: int) -> bool:
         """Whether much of its sound has no word, or words in it or beside it are in no utterance."""
         utterance = self._utterances[number]
-        around = [self._last_before(number), *utterance.words, self._first_after(number + 1)]
+        around = [self._lasts[number], *utterance.words, self._firsts[number + 1]]
         is_missing = utterance.most_uncovered_s() >= UNCOVERED_S
         return not utterance.words.size or is_missing or bool((np.diff(around) > 1).any())
 
-    def _last_before(self, number: int) -> int:
-        """The last word of the utterances before one; -1 if they have none."""
-        return next((int(u.words[-1]) for u in reversed(self._utterances[:number]) if u.words.size), -1)
-
-    def _first_after(self, number: int) -> int:
-        """The first word of an utterance and those after it; the number of words if they have none."""
-        return next((int(u.words[0]) for u in self._utterances[number:] if u.words.size), self._count)
-
     def _shared(self, first: int, last: int, begin: int, doubtful: NDArray[np.bool_]) -> list[Utterance]:
         """The utterances from `first` to before `last`, with the words from `begin` on shared anew."""
-        end = self._first_after(last)
+        end = self._firsts[last]
         if begin >= end:
             return []
         openings = [
@@ -140,6 +153,7 @@ class Sharing:
         states: list[dict[_State, _Choice]] = [{} for _ in range(len(openings) + 1)]
         states[0][_State(begin, False)] = _Choice(0.0, (-1, _State(-1, False)), NO_WORDS)
         for at, opening in enumerate(openings):
+            states[at] = _worth_following(states[at])
             for state, choice in states[at].items():
                 value = choice.value - (STILL_EMPTY if state.is_empty else EMPTY)
                 _keep_best(states[at + 1], _State(state.word, True), _Choice(value, (at, state), NO_WORDS))
@@ -156,7 +170,7 @@ class Sharing:
                         chosen = words[: taken.count]
                         worth = value + taken.worth - opening.cost - float(gap_cost(left_s))
                         if not opening.is_doubtful and np.array_equal(chosen, opening.audio.words):
-                            worth += KEPT
+                            worth += UNCHANGED
                         choice = _Choice(worth, (at, before), chosen)
                         _keep_best(states[next_at], _State(int(words[taken.count - 1]) + 1, False), choice)
         return self._traced(openings, states, end)
@@ -165,7 +179,7 @@ class Sharing:
         """An utterance from its start on and, where it is in doubt, from others on at which its words may begin."""
         if not is_doubtful:
             return [utterance]
-        return utterance.parts(EVERY_S if utterance.most_uncovered_s() >= UNCOVERED_S else np.inf)
+        return utterance.parts(EVERY_S, UNCOVERED_S)
 
     def _traced(self, openings: list[_Opening], states: list[dict[_State, _Choice]], end: int) -> list[Utterance]:
         """The utterances of the best way through the states."""
@@ -179,9 +193,10 @@ class Sharing:
                 audio = openings[at].audio
                 if not np.array_equal(choice.words, audio.words):
                     audio.align(self._listener, choice.words)
-                    if (is_unspoken := _unlikely_runs(audio.confidences)).any():
-                        audio.align(self._listener, audio.words[~is_unspoken])
-                found.append(audio)
+                if (is_unspoken := _unlikely_runs(audio.confidences)).any():
+                    audio.align(self._listener, audio.words[~is_unspoken])
+                if audio.words.size:
+                    found.append(audio)
         return found[::-1]
 
     def _holes(self, first: int, last: int, begin: int, end: int) -> list[tuple[int, int]]:
@@ -199,7 +214,7 @@ class Sharing:
             edges |= set(later[:1].tolist())
         if opening.is_doubtful and self._is_faulty(opening.number):
             for other in range(max(region.start, opening.number - 1), min(region.stop, opening.number + 2)):
-                edges |= {self._last_before(other) + 1, self._first_after(other)}
+                edges |= {self._lasts[other] + 1, self._firsts[other]}
         near = {word for edge in edges for word in range(edge - NEAR, edge + NEAR + 1)}
         return sorted(word for word in near if begin <= word < end)
 
@@ -208,9 +223,9 @@ class Sharing:
     ) -> list[NDArray[np.int64]]:
         """The words to ask for from one on: all, and those without a hole."""
         audio = opening.audio
-        count = int(FASTEST_PER_S * (audio.end - audio.start) / SAMPLE_RATE_HZ) + MORE
-        if not opening.is_doubtful:
-            count = min(count, audio.words.size + 2 * NEAR)
+        own = int((self._utterances[opening.number].words >= start - NEAR).sum()) + 2 * NEAR
+        count = int(self._most_per_s * (audio.end - audio.start) / SAMPLE_RATE_HZ) + MORE
+        count = max(own, count) if opening.is_doubtful else own
         askings = [np.arange(start, min(end, start + count))]
         for first, last in holes:
             if start < first < start + count and last < end:
@@ -230,6 +245,17 @@ def _following(openings: list[_Opening], at: int, end_s: float) -> tuple[int, fl
         following += 1
     before_s = audio.sound_before(np.array([end_s, np.inf]))
     return following, float(before_s[1] - before_s[0])
+
+
+def _worth_following(states: dict[_State, _Choice]) -> dict[_State, _Choice]:
+    """The states without those that no way can make better than another: one further back may skip words to them."""
+    most, kept = -np.inf, dict[_State, _Choice]()
+    for state in sorted(states):
+        value = states[state].value
+        if value + _skipping(HOLE) + EMPTY - STILL_EMPTY > most:
+            kept[state] = states[state]
+        most = max(most, value)
+    return kept
 
 
 def _keep_best(states: dict[_State, _Choice], state: _State, choice: _Choice) -> None:

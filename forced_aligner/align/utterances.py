@@ -19,7 +19,7 @@ from forced_aligner.align.listening import Listener
 from forced_aligner.align.walk import Walk
 
 PAUSE_S = 0.3  # between two utterances
-SHORTEST_S = 1.5  # an utterance that is shorter is joined to the next
+SHORTEST_S, JOINED_S = 1.5, 1.0  # an utterance that is shorter is joined to the next, unless the pause is longer
 LONGEST_S = 12.0
 CLICK_S = 0.06  # a sound by itself that is shorter has no words
 CONTEXT_S = 0.2  # of silence kept on each side
@@ -63,18 +63,27 @@ class Utterance:
         offset_ms, end_ms = 1000 * self.start / SAMPLE_RATE_HZ, 1000 * self.end / SAMPLE_RATE_HZ
         self.milliseconds = np.minimum(found + offset_ms, end_ms)
 
-    def parts(self, every_s: float = np.inf) -> list[Utterance]:
-        """Itself, and the same from each of its other sounds on, and within a sound from every so many seconds on."""
-        found = [self]
+    def parts(self, every_s: float, uncovered_s: float) -> list[Utterance]:
+        """Itself, and the same from other places on at which words may begin.
+
+        These are the starts of its other sounds and, where a sound has no word for `uncovered_s`, each `every_s` in it
+        and in the word after it.
+        """
+        found, gaps_s = [self], self._uncovered(uncovered_s)
         for number, (start_s, end_s) in enumerate(self.sound_s.tolist()):
             if number:
                 middle_s = (self.sound_s[number - 1, 1] + start_s) / 2
                 found.append(self._from(max(middle_s, start_s - CONTEXT_S), number, start_s))
-            inside_s = start_s + every_s
-            while inside_s < end_s - every_s / 2:
-                found.append(self._from(inside_s, number, inside_s))
-                inside_s += every_s
+            for inside_s in np.arange(start_s + every_s, end_s - every_s / 2, every_s).tolist():
+                if any(gap_start_s <= inside_s < gap_end_s + every_s for gap_start_s, gap_end_s in gaps_s):
+                    found.append(self._from(inside_s, number, inside_s))
         return found
+
+    def _uncovered(self, least_s: float) -> list[tuple[float, float]]:
+        """The stretches between words with so much sound."""
+        edges_s = np.array([-np.inf, *(self.milliseconds.reshape(-1) / 1000).tolist(), np.inf]).reshape(-1, 2)
+        is_long = np.diff(self.sound_before(edges_s), axis=1)[:, 0] >= least_s
+        return [(start_s, end_s) for start_s, end_s in edges_s[is_long].tolist()]
 
     def _from(self, start_s: float, number: int, sound_start_s: float) -> Utterance:
         sound_s = self.sound_s[number:].copy()
@@ -89,32 +98,33 @@ class Utterance:
         return np.interp(times_s, self.sound_s.reshape(-1), before.reshape(-1))
 
     def most_uncovered_s(self) -> float:
-        """The most sound between two of its words."""
+        """The most sound between two of its words, before the first or after the last."""
         edges_s = np.array([-np.inf, *(self.milliseconds.reshape(-1) / 1000).tolist(), np.inf])
         return float(np.diff(self.sound_before(edges_s).reshape(-1, 2), axis=1).max())
 
 
 def find_utterances(listener: Listener, longest_s: float) -> list[Utterance]:
-    """All that sounds in a recording, in utterances between pauses."""
+    """All that sounds in a recording, in utterances between pauses; all of it is one if nothing stands out."""
     longest_s = min(longest_s, LONGEST_S)
     silences, samples = listener.silences, listener.samples.size
     edges = np.concatenate([[[0, 0]], silences, [[samples, samples]]])
     sounds = np.stack([edges[:-1, 1], edges[1:, 0]], 1)  # between two silences
+    is_click = sounds[:, 1] - sounds[:, 0] < CLICK_S * SAMPLE_RATE_HZ
     groups: list[list[int]] = []
-    for number, (start, end) in enumerate(sounds.tolist()):
-        if end - start < CLICK_S * SAMPLE_RATE_HZ:
-            continue
-        if groups and groups[-1][1] == number - 1:
+    for number in np.flatnonzero(~is_click).tolist():
+        start, end = sounds[number]
+        if groups:
             first, last = groups[-1]
             pause = start - sounds[last, 1]
-            is_short = sounds[last, 1] - sounds[first, 0] < SHORTEST_S * SAMPLE_RATE_HZ and pause < 1.0 * SAMPLE_RATE_HZ
-            if (pause < PAUSE_S * SAMPLE_RATE_HZ or is_short) and end - sounds[first, 0] <= longest_s * SAMPLE_RATE_HZ:
+            is_short = sounds[last, 1] - sounds[first, 0] < SHORTEST_S * SAMPLE_RATE_HZ
+            limit = JOINED_S if is_short else PAUSE_S
+            if pause < limit * SAMPLE_RATE_HZ and end - sounds[first, 0] <= longest_s * SAMPLE_RATE_HZ:
                 groups[-1][1] = number
                 continue
         groups.append([number, number])
     context = CONTEXT_S * SAMPLE_RATE_HZ
     middles = edges.mean(1)
-    return [
+    found = [
         Utterance(
             int(max(middles[first], sounds[first, 0] - context)),
             int(min(middles[last + 1], sounds[last, 1] + context)),
@@ -122,6 +132,7 @@ def find_utterances(listener: Listener, longest_s: float) -> list[Utterance]:
         )
         for first, last in groups
     ]
+    return found or [Utterance(0, samples, np.array([[0.0, samples / SAMPLE_RATE_HZ]]))]
 
 
 def spoken_words(walk: Walk) -> NDArray[np.int64]:
@@ -129,7 +140,7 @@ def spoken_words(walk: Walk) -> NDArray[np.int64]:
     spoken = walk.found.copy()
     for before, after in walk.found_pairs():
         count = after - before - 1
-        if 0 < count < HOLE and walk.found.any():
+        if 0 < count < HOLE:
             start = walk.bins[before, 1] if before >= 0 else max(0, walk.bins[after, 0] - 8)
             end = walk.bins[after, 0] if after < walk.count else min(walk.listener.length, start + 8)
             shares = np.linspace(start, max(start, end), count + 1)
@@ -141,7 +152,7 @@ def spoken_words(walk: Walk) -> NDArray[np.int64]:
 def place_words(walk: Walk, utterances: list[Utterance], words: NDArray[np.int64], longest_s: float) -> None:
     """Align the words of a walk in the utterances in which they end, since a start may be early.
 
-    In an utterance of more than `longest_s` they keep their times.
+    In an utterance of more than `longest_s`, or whose words do not fit in a decoder, they keep their times.
     """
     listener = walk.listener
     ends = np.maximum.accumulate(walk.bins[words, 1]) * listener.bin_samples - listener.bin_samples / 2
@@ -149,8 +160,10 @@ def place_words(walk: Walk, utterances: list[Utterance], words: NDArray[np.int64
     numbers = np.searchsorted(borders, ends)
     for number in np.unique(numbers).tolist():
         utterance, here = utterances[number], words[numbers == number]
-        if utterance.end - utterance.start <= longest_s * SAMPLE_RATE_HZ:
+        is_short = utterance.end - utterance.start <= longest_s * SAMPLE_RATE_HZ
+        if is_short and listener.fitting(utterance.start, utterance.end, here) == here.size:
             utterance.align(listener, here)
         else:
             utterance.words, utterance.confidences = here, walk.confidences[here]
-            utterance.milliseconds = walk.bins[here] * listener.segment_ms
+            end_ms = 1000 * listener.samples.size / SAMPLE_RATE_HZ
+            utterance.milliseconds = np.clip(walk.bins[here] * listener.segment_ms, 0.0, end_ms)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.listening import Listener
 from forced_aligner.align.utterances import Utterance
+from forced_aligner.base.text import spoken_letters
 
 SHARPNESS = 8  # words heard by mistake often have a confidence of 0.8 to 0.95, right ones 0.99
 LETTER_S, LONGEST_LETTER_S = 0.03, 0.2  # least and most sound of a letter
@@ -36,7 +37,7 @@ def word_worths(
     confidences: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """(words,) from 0 to 1: less for a word that is unsure, or too short or too long for its letters."""
-    letters = np.array([len(listener.words[index]) for index in words])
+    letters = np.array([spoken_letters(listener.words[index]) for index in words])
     sounded = np.diff(utterance.sound_before(times_s), axis=1)[:, 0]
     long_s = np.maximum(LONGEST_LETTER_S * letters, LONG_WORD_S)
     plausible = np.minimum(sounded / (LETTER_S * letters), long_s / np.maximum(sounded, long_s))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from forced_aligner.base.text import spoken_letters
 from forced_aligner.data.records import WordTime
 from forced_aligner.output.records import Doubt
 
@@ -14,7 +15,6 @@ from forced_aligner.output.records import Doubt
 # (`max_word_dur` in jianfch/stable-ts, stable_whisper/alignment.py).
 LONGEST_WORD_MS = 2000.0
 LONGEST_LETTER_MS = 250.0  # for words of more than eight letters
-LETTERS_OF_A_DIGIT = 2  # a digit is read as a word of its own
 WORDS_AT_ONE_TIME = 4  # so many in a row without a length are doubtful; single ones are usual for this model
 
 
@@ -35,5 +35,4 @@ def doubts(words: Sequence[WordTime]) -> list[Doubt | None]:
 
 
 def _longest_ms(word: str) -> float:
-    letters = len(word) + (LETTERS_OF_A_DIGIT - 1) * sum(letter.isdigit() for letter in word)
-    return max(LONGEST_WORD_MS, letters * LONGEST_LETTER_MS)
+    return max(LONGEST_WORD_MS, spoken_letters(word) * LONGEST_LETTER_MS)

@@ -199,7 +199,7 @@ def test_a_recording_beyond_the_limit_is_refused(tmp_path, monkeypatch, is_known
     monkeypatch.setattr(audio, "MAX_DURATION_S", 2.0)
     assert load_audio(path).size == 32_000
     monkeypatch.setattr(audio, "MAX_DURATION_S", 1.9)
-    with pytest.raises(UserError, match=r"long\.flac does not fit into memory, or its header is damaged \(it has more"):
+    with pytest.raises(UserError, match=r"long\.flac is too long, or its header is damaged \(it has more"):
         load_audio(path)
 
 

@@ -77,12 +77,19 @@ def test_the_most_sound_without_a_word_may_lie_at_an_edge():
 
 
 def test_the_parts_of_an_utterance_begin_with_its_sounds_and_within_them():
-    parts = utterance().parts()
+    made = utterance()
+    made.milliseconds = np.array([[1000.0, 2500.0], [4000.0, 5000.0], [7000.0, 8000.0]])
+    parts = made.parts(99.0, 1.0)
     assert [(part.start / RATE, part.is_cut) for part in parts] == [(1, False), (3.8, False)]
     assert parts[1].sound_s.tolist() == [[4, 8]]
-    cut = utterance().parts(1.5)
-    assert [(part.start / RATE, part.is_cut) for part in cut] == [(1, False), (3.8, False), (5.5, True), (7, True)]
-    assert cut[2].sound_s.tolist() == [[5.5, 8]] and all(part.end == 8 * RATE for part in cut)
+
+
+def test_where_much_sound_has_no_word_parts_begin_within_it():
+    made = utterance()
+    made.milliseconds = np.array([[1000.0, 2500.0], [4000.0, 5000.0], [7000.0, 8000.0]])
+    cut = made.parts(0.8, 1.0)[2:]
+    assert [(part.start / RATE, part.is_cut) for part in cut] == [(5.6, True), (6.4, True), (7.2, True)]
+    assert cut[0].sound_s.tolist() == [[5.6, 8]] and all(part.end == 8 * RATE for part in cut)
 
 
 def test_a_word_is_worth_less_if_it_is_unsure_or_too_short_or_too_long():
@@ -119,56 +126,65 @@ def test_sound_without_a_word_costs_up_to_a_limit():
 
 
 class Scripted:
-    """A listener of 30 words, of which each utterance of 10 s holds ten; what is said of others is unsure.
+    """A listener for whom each word of `spoken_in` is spoken at its time, in seconds.
 
-    A word that is asked for in its own utterance, with no more than two others of other utterances before it, is found.
+    A word is found in audio that holds it if the prompt begins about where the audio does: no more than three words
+    before it in the prompt are spoken elsewhere, and the first one is spoken within 4 s.
     """
 
-    words = tuple(f"word{index:02}" for index in range(30))
     bin_samples, segment_ms = 1280, 80
 
-    def __init__(self, spoken_in):
-        self.spoken_in, self.calls = spoken_in, 0
+    def __init__(self, spoken_in, count):
+        self.words, self.spoken_in, self.calls = ["word"] * count, spoken_in, 0
 
     def hear_samples(self, start, end, words):
         self.calls += 1
-        bins, confidences = [], []
+        bins, confidences, foreign, first_s = [], [], 0, None
         for index in words:
-            at_s, own = self.spoken_in.get(int(index), (0.0, False))
-            inside = own and start <= at_s * RATE < end
-            bins.append(
-                (round((at_s - start / RATE) / 0.08), round((at_s + 0.8 - start / RATE) / 0.08)) if inside else (3, 5)
-            )
-            confidences.append(0.99 if inside else 0.2)
+            at_s = self.spoken_in.get(int(index), -1.0)
+            is_inside = start <= at_s * RATE < end
+            foreign += not is_inside
+            first_s = at_s if first_s is None and is_inside else first_s
+            is_found = is_inside and foreign <= 3 and first_s - start / RATE < 4
+            first = round((at_s - start / RATE) / 0.08)
+            bins.append((first, first + LASTS_BINS) if is_found else (3, 5))
+            confidences.append(0.99 if is_found else 0.2)
         return Findings(np.array(bins), np.zeros(len(bins), bool), np.array(confidences))
 
 
-def scripted(monkeypatch, spoken_in, given):
-    """Three utterances with the words `given` to each, of a listener by whom the words of `spoken_in` are heard."""
-    listener = Scripted(spoken_in)
+LASTS_BINS = 10
+
+
+def scripted(monkeypatch, spoken_in, given, count, every_s=12.0, lasts_s=10.4):
+    """Utterances with the words `given` to each, of a listener by whom the words of `spoken_in` are heard."""
+    listener = Scripted(spoken_in, count)
 
     def align(self, listener, words):
-        self.words = words
-        heard = listener.hear_samples(self.start, self.end, words)
-        self.milliseconds = heard.bins * 80.0 + 1000 * self.start / RATE
-        self.confidences = heard.confidences
+        self.words, self.milliseconds, self.confidences = words, np.zeros((0, 2)), np.zeros(0)
+        if words.size:
+            heard = listener.hear_samples(self.start, self.end, words)
+            self.milliseconds = heard.bins * 80.0 + 1000 * self.start / RATE
+            self.confidences = heard.confidences
 
     monkeypatch.setattr(Utterance, "align", align)
     utterances = []
     for number, words in enumerate(given):
-        start_s = 12.0 * number
-        made = Utterance(round(start_s * RATE), round((start_s + 10.4) * RATE), np.array([[start_s, start_s + 10.4]]))
-        if len(words):
-            made.align(listener, np.array(words))
+        start_s, end_s = every_s * number, every_s * number + lasts_s
+        made = Utterance(round(start_s * RATE), round(end_s * RATE), np.array([[start_s, end_s]]))
+        made.align(listener, np.array(words, int))
         utterances.append(made)
     return listener, Sharing(listener, utterances, 12.0)
 
 
-def at(number, place):
-    return 12.0 * number + 0.2 + place
+def spoken_at(words, number):
+    """These words, one a second, in an utterance."""
+    return {word: 12.0 * number + 0.2 + place for place, word in enumerate(words)}
 
 
-ALL = {10 * number + place: (at(number, place), True) for number in range(3) for place in range(10)}
+ALL = {
+    word: at_s for number in range(7) for word, at_s in spoken_at(range(10 * number, 10 * number + 10), number).items()
+}
+RIGHT = [[*range(10 * number, 10 * number + 10)] for number in range(7)]
 
 
 def shares(found):
@@ -176,29 +192,72 @@ def shares(found):
 
 
 def test_words_that_are_in_no_doubt_are_left_alone(monkeypatch):
-    listener, made = scripted(monkeypatch, ALL, [range(10), range(10, 20), range(20, 30)])
+    listener, made = scripted(monkeypatch, ALL, RIGHT, 70)
     calls = listener.calls
-    assert shares(made.run()) == [[*range(10)], [*range(10, 20)], [*range(20, 30)]]
+    assert shares(made.run()) == RIGHT
     assert listener.calls == calls
 
 
 def test_words_in_the_wrong_utterance_are_moved(monkeypatch):
-    _, made = scripted(monkeypatch, ALL, [range(13), range(13, 20), range(20, 30)])
-    assert shares(made.run()) == [[*range(10)], [*range(10, 20)], [*range(20, 30)]]
+    given = [*RIGHT[:3], range(30, 43), range(43, 50), *RIGHT[5:]]
+    _, made = scripted(monkeypatch, ALL, given, 70)
+    assert shares(made.run()) == RIGHT
 
 
 def test_words_that_nobody_speaks_are_left_out(monkeypatch):
-    heard = {index + 5 if index >= 10 else index: place for index, place in ALL.items() if index < 25}
-    _, made = scripted(monkeypatch, heard, [range(12), range(13, 25), range(25, 30)])
-    assert shares(made.run()) == [[*range(10)], [*range(15, 25)], [*range(25, 30)]]
+    heard = {word + 5 if word >= 40 else word: at_s for word, at_s in ALL.items()}
+    given = [*RIGHT[:3], range(30, 42), range(43, 55), range(55, 65), range(65, 75)]
+    _, made = scripted(monkeypatch, heard, given, 75)
+    assert shares(made.run()) == [*RIGHT[:4], [*range(45, 55)], [*range(55, 65)], [*range(65, 75)]]
 
 
 def test_an_utterance_may_have_no_words(monkeypatch):
-    heard = {index: place for index, place in ALL.items() if index < 10}
-    heard |= {index: (at(2, index - 10), True) for index in range(10, 20)}
-    monkeypatch.setattr(Scripted, "words", Scripted.words[:20])
-    _, made = scripted(monkeypatch, heard, [range(10), range(10, 16), range(16, 20)])
-    assert shares(made.run()) == [[*range(10)], [*range(10, 20)]]
+    heard = {word - 10 if word >= 40 else word: at_s for word, at_s in ALL.items() if not 30 <= word < 40}
+    given = [*RIGHT[:3], range(30, 36), range(36, 40), *RIGHT[4:6]]
+    _, made = scripted(monkeypatch, heard, given, 60)
+    assert shares(made.run()) == RIGHT[:6]
+
+
+def test_words_may_begin_within_an_utterance(monkeypatch):
+    """The first half of the fourth utterance is not in the transcript."""
+    heard = {word - 5 if word >= 35 else word: at_s for word, at_s in ALL.items() if not 30 <= word < 35}
+    given = [*RIGHT[:3], [], range(33, 45), range(45, 55), range(55, 65)]
+    _, made = scripted(monkeypatch, heard, given, 65)
+    found = made.run()
+    assert shares(found) == [*RIGHT[:3], [*range(30, 35)], [*range(35, 45)], [*range(45, 55)], [*range(55, 65)]]
+    assert found[3].start > 40 * RATE
+
+
+def test_no_word_of_fast_speech_is_left_out(monkeypatch):
+    count, apart_s = 240, 0.17
+    heard = {word: 12.0 * (word // 60) + 0.2 + apart_s * (word % 60) for word in range(count)}
+    monkeypatch.setitem(globals(), "LASTS_BINS", 2)
+    given = [range(60), range(60, 118), range(118, 180), range(180, 240)]
+    _, made = scripted(monkeypatch, heard, given, count)
+    assert [len(words) for words in shares(made.run())] == [60] * 4
+
+
+def test_all_words_of_an_utterance_may_turn_out_unspoken(monkeypatch):
+    _, made = scripted(monkeypatch, {word: ALL[word] for word in range(10)}, [range(10), range(10, 20)], 20)
+    assert shares(made.run()) == RIGHT[:1]
+
+
+def test_where_most_words_are_unsure_that_says_nothing(monkeypatch):
+    listener, made = scripted(monkeypatch, ALL, RIGHT, 70)
+    for utterance in made._utterances:
+        utterance.confidences = np.full(10, 0.8)
+    calls = listener.calls
+    assert shares(made.run()) == RIGHT and listener.calls == calls
+
+
+def test_no_sound_that_stands_out_is_one_utterance_of_no_sharing():
+    audio = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
+    (made,) = find_utterances(Heard([], audio), 12.0)
+    assert (made.start, made.end, made.sound_s.tolist()) == (0, 3 * RATE, [[0, 3]])
+    clicks = np.zeros(RATE, np.float32)
+    clicks[8000:8100] = 0.5
+    (made,) = find_utterances(Heard([], clicks), 12.0)
+    assert (made.start, made.end) == (0, RATE)
 
 
 def test_the_cost_of_words_that_are_left_out_does_not_grow_with_a_long_run():
