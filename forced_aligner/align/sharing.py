@@ -179,7 +179,7 @@ class Sharing:
         """An utterance from its start on and, where it is in doubt, from others on at which its words may begin."""
         if not is_doubtful:
             return [utterance]
-        return utterance.parts(EVERY_S, UNCOVERED_S)
+        return utterance.parts(EVERY_S if utterance.most_uncovered_s() >= UNCOVERED_S else np.inf)
 
     def _traced(self, openings: list[_Opening], states: list[dict[_State, _Choice]], end: int) -> list[Utterance]:
         """The utterances of the best way through the states."""

@@ -63,27 +63,18 @@ class Utterance:
         offset_ms, end_ms = 1000 * self.start / SAMPLE_RATE_HZ, 1000 * self.end / SAMPLE_RATE_HZ
         self.milliseconds = np.minimum(found + offset_ms, end_ms)
 
-    def parts(self, every_s: float, uncovered_s: float) -> list[Utterance]:
-        """Itself, and the same from other places on at which words may begin.
-
-        These are the starts of its other sounds and, where a sound has no word for `uncovered_s`, each `every_s` in it
-        and in the word after it.
-        """
-        found, gaps_s = [self], self._uncovered(uncovered_s)
+    def parts(self, every_s: float = np.inf) -> list[Utterance]:
+        """Itself, and the same from each of its other sounds on, and within a sound from every so many seconds on."""
+        found = [self]
         for number, (start_s, end_s) in enumerate(self.sound_s.tolist()):
             if number:
                 middle_s = (self.sound_s[number - 1, 1] + start_s) / 2
                 found.append(self._from(max(middle_s, start_s - CONTEXT_S), number, start_s))
-            for inside_s in np.arange(start_s + every_s, end_s - every_s / 2, every_s).tolist():
-                if any(gap_start_s <= inside_s < gap_end_s + every_s for gap_start_s, gap_end_s in gaps_s):
-                    found.append(self._from(inside_s, number, inside_s))
+            inside_s = start_s + every_s
+            while inside_s < end_s - every_s / 2:
+                found.append(self._from(inside_s, number, inside_s))
+                inside_s += every_s
         return found
-
-    def _uncovered(self, least_s: float) -> list[tuple[float, float]]:
-        """The stretches between words with so much sound."""
-        edges_s = np.array([-np.inf, *(self.milliseconds.reshape(-1) / 1000).tolist(), np.inf]).reshape(-1, 2)
-        is_long = np.diff(self.sound_before(edges_s), axis=1)[:, 0] >= least_s
-        return [(start_s, end_s) for start_s, end_s in edges_s[is_long].tolist()]
 
     def _from(self, start_s: float, number: int, sound_start_s: float) -> Utterance:
         sound_s = self.sound_s[number:].copy()

@@ -77,19 +77,12 @@ def test_the_most_sound_without_a_word_may_lie_at_an_edge():
 
 
 def test_the_parts_of_an_utterance_begin_with_its_sounds_and_within_them():
-    made = utterance()
-    made.milliseconds = np.array([[1000.0, 2500.0], [4000.0, 5000.0], [7000.0, 8000.0]])
-    parts = made.parts(99.0, 1.0)
+    parts = utterance().parts()
     assert [(part.start / RATE, part.is_cut) for part in parts] == [(1, False), (3.8, False)]
     assert parts[1].sound_s.tolist() == [[4, 8]]
-
-
-def test_where_much_sound_has_no_word_parts_begin_within_it():
-    made = utterance()
-    made.milliseconds = np.array([[1000.0, 2500.0], [4000.0, 5000.0], [7000.0, 8000.0]])
-    cut = made.parts(0.8, 1.0)[2:]
-    assert [(part.start / RATE, part.is_cut) for part in cut] == [(5.6, True), (6.4, True), (7.2, True)]
-    assert cut[0].sound_s.tolist() == [[5.6, 8]] and all(part.end == 8 * RATE for part in cut)
+    cut = utterance().parts(1.5)
+    assert [(part.start / RATE, part.is_cut) for part in cut] == [(1, False), (3.8, False), (5.5, True), (7, True)]
+    assert cut[2].sound_s.tolist() == [[5.5, 8]] and all(part.end == 8 * RATE for part in cut)
 
 
 def test_a_word_is_worth_less_if_it_is_unsure_or_too_short_or_too_long():
