@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import librosa
-from librosa import filters
 import numpy as np
+from librosa.filters import get_window
+from librosa.filters import mel as librosa_filters
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
@@ -50,12 +51,12 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
 
 def mel_filters(mel_bins: int, *, htk: bool = False) -> NDArray[np.float32]:
     """(mel_bins, N_FFT // 2 + 1) filters of `log_mel`; those of the HTK scale are for experiments."""
-    return filters.mel(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=mel_bins, **(_FILTERS | {"htk": htk}))
+    return librosa_filters(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=mel_bins, **(_FILTERS | {"htk": htk}))
 
 
 def stft_window() -> NDArray[np.float32]:
     """(N_FFT,) periodic Hann window of `log_mel`."""
-    return filters.get_window("hann", N_FFT, fftbins=True).astype(np.float32)
+    return get_window("hann", N_FFT, fftbins=True).astype(np.float32)
 
 
 def mel_chunks(mel: NDArray[np.float32], chunk_frames: int) -> list[NDArray[np.float32]]:

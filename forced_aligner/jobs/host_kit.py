@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,24 +63,22 @@ LAYOUT = [
 FILES = Files()
 
 
-def check_kit(folder: Path, components: tuple[str, ...], sources: tuple[Path, ...] = ()) -> None:
-    """Refuse, before a conversion, what `write_kit` would refuse after it.
-
-    Args:
-        folder: the kit's.
-        components: that are converted.
-        sources: folders that the kit may not be.
+def check_kit(folder: Path, components: Collection[str], source: Path) -> None:
+    """Refuse, before the conversion of `components` into `source`, what `write_kit` would refuse after it.
 
     Raises:
-        UserError: a component is missing, or `folder` is there and is no kit.
+        UserError: a component is missing, `folder` is that of the packages, or is there and is no kit.
     """
-    missing = [key for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS) if key not in components]
-    if missing:
-        raise UserError(f"a host kit needs {', '.join(missing)} too: leave out --host-kit, or add to --components")
-    for source in sources:
-        if folder.resolve() == source.resolve():
-            raise UserError(f"--host-kit {folder} is the folder of the packages itself: choose another one")
+    if missing := missing_for_kit(components):
+        raise UserError(f"a host kit needs {', '.join(missing)} too: add to --components, or leave out --host-kit")
+    if folder.resolve() == source.resolve():
+        raise UserError(f"--host-kit {folder} is the converted folder itself: choose another one")
     check_place(folder, _require_kit)
+
+
+def missing_for_kit(components: Collection[str]) -> list[str]:
+    """The components that a kit needs beside `components`."""
+    return [key for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS) if key not in components]
 
 
 def _require_kit(folder: Path) -> None:
@@ -100,17 +99,15 @@ def write_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
         UserError: the packages are not of the checkpoint or not enough for an alignment, or `folder` is there and is no
             kit, or cannot be written.
     """
-    check_kit(folder, tuple(bundle.metadata.components), (bundle.folder,))
-    if checkpoint.fingerprint() != bundle.metadata.checkpoint_fingerprint:
-        raise UserError(
-            f"the packages in {bundle.folder} are not of {checkpoint.model_id}: convert it anew, with --force"
-        )
+    check_kit(folder, bundle.metadata.components, bundle.folder)
     with write_folder(folder, _require_kit) as partial:
         fill_kit(checkpoint, bundle, partial)
 
 
 def fill_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
     """Write the files of a kit into `folder`, which is new; see `write_kit`."""
+    if checkpoint.fingerprint() != bundle.metadata.checkpoint_fingerprint:
+        raise UserError(f"the packages in {bundle.folder} are not of {checkpoint.model_id}: convert it again")
     model, aligner = load_model(checkpoint), Aligner(bundle, MilBackend(bundle))
     _write_files(bundle, model, folder)
     config = host_config(bundle.metadata)

@@ -11,6 +11,8 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
+from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.jobs.host_kit import fill_kit, missing_for_kit
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
 from forced_aligner.package.contract import (
@@ -21,6 +23,7 @@ from forced_aligner.package.contract import (
     compiled_name,
 )
 from forced_aligner.package.folder import check_place, write_folder
+from forced_aligner.package.host_kit.stages import HOST_FOLDER
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
 from forced_aligner.runtime import options as runtime_options
@@ -59,11 +62,13 @@ def _require_own(folder: Path) -> None:
     metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
     compiled = [compiled_name(record.package) for record in metadata.components.values()]
     require_own_files(
-        folder, [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *compiled], remedy=remedy
+        folder,
+        [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, HOST_FOLDER, *compiled],
+        remedy=remedy,
     )
 
 
-def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
+def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoint: Checkpoint | None = None) -> None:
     """Copy the converted folder `source` to `folder`, with licence, notice and model card; all of it or nothing.
 
     Args:
@@ -71,6 +76,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
             packages.
         folder: a new folder, or one that was laid out before.
         base_model: hub id of the checkpoint, where it was converted from a local folder.
+        checkpoint: what was converted, for the host kit, which is left out without it.
 
     Raises:
         UserError: `source` is damaged or lacks a component, `folder` was not made by `--package` or cannot be
@@ -95,11 +101,22 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
         if origin.license == APACHE:
             shutil.copyfile(ROOT / LICENSE_FILE, partial / LICENSE_FILE)
         (partial / NOTICE_FILE).write_text(license_notice(origin, metadata), encoding="utf-8")
+        if checkpoint is not None:
+            _add_kit(checkpoint, bundle, partial / HOST_FOLDER)
         compiled = _compile(partial, metadata)
         write_json(_with_compiled(metadata, compiled), partial / METADATA_FILE)
         card = model_card(origin, metadata, parity, why_unmeasured, speed, why_untimed, is_compiled=bool(compiled))
         (partial / CARD_FILE).write_text(card, encoding="utf-8")
     _announce(origin, metadata, parity, why_unmeasured, folder)
+
+
+def _add_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
+    """Write the host kit into the new `folder`, if it has a host for these components."""
+    if missing := missing_for_kit(bundle.metadata.components):
+        log(f"left out: {folder.name}/, since the host kit needs {', '.join(missing)}")
+        return
+    folder.mkdir()
+    fill_kit(checkpoint, bundle, folder)
 
 
 def read_parity(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | None, str]:
