@@ -25,7 +25,7 @@ from forced_aligner.package.host_kit.stages import (
     key,
     stage_of,
 )
-from forced_aligner.score.host_mistakes import distance, recognise
+from forced_aligner.score.host_mistakes import NOT_REPAIRED, distance, recognise
 
 Array = NDArray[Any]
 TIE = 0.02  # of the range of a row's scores: closer ones may change places
@@ -101,7 +101,7 @@ def check_clip(clip: str, golden: Golden, given: Mapping[str, Array]) -> list[St
             how = f"there is no {name}: this clip needs fewer calls"
             checked.append(_result(clip, name, stage, None, how=how))
         else:
-            checked.append(_check(clip, name, stage, golden, given[name], expected))
+            checked.append(_check(clip, name, stage, golden, given, expected))
     return checked
 
 
@@ -118,8 +118,10 @@ def _expected(name: str, golden: Golden, given: Mapping[str, Array]) -> Array | 
     return expected
 
 
-def _check(clip: str, name: str, stage: Stage, golden: Golden, found: Array, expected: Array) -> StageResult:
-    given = _as_expected(stage, found, expected, golden)
+def _check(
+    clip: str, name: str, stage: Stage, golden: Golden, stages: Mapping[str, Array], expected: Array
+) -> StageResult:
+    given = _as_expected(stage, stages[name], expected, golden)
     shape = f"its shape is {list(given.shape)}, and not {list(expected.shape)}"
     if stage.name == "mask":
         how = recognise(stage, given, expected, golden)
@@ -137,7 +139,8 @@ def _check(clip: str, name: str, stage: Stage, golden: Golden, found: Array, exp
         apart = float(_moved(given, golden).sum())
     if apart <= stage.tolerance:
         return _result(clip, name, stage, apart, from_pytorch=_from_pytorch(stage, name, given, golden))
-    how = recognise(stage, given, expected, golden)
+    is_raw = name == TIMES and np.array_equal(given, stages.get(FINAL_STAGES[1], expected))
+    how = NOT_REPAIRED if is_raw else recognise(stage, given, expected, golden)
     plain = f"{apart:.3g}, and not up to {stage.tolerance:g} ({stage.measure})"
     return _result(clip, name, stage, apart, how=how or plain, is_known=how is not None)
 

@@ -15,6 +15,7 @@ from forced_aligner.score.mel_mistakes import mel_mistake
 Array = NDArray[Any]
 MAX_SHIFT = 4  # rows, columns or positions
 STRIDES = (8, 16, 32, 64)  # numbers to whose multiples rows are padded
+NOT_REPAIRED = "the times were not repaired: they may not go back"
 SENTENCES = {  # of the golden vectors of wrong hosts
     "padding_attended": "the audio attends to the padding: attention_mask must shut out the columns of padded rows",
     "no_windows": "the audio attends across windows: attention_mask must be block-diagonal",
@@ -209,7 +210,7 @@ def _times(given: Array, expected: Array, golden: Golden) -> str | None:
         return None
     raw = golden.expected("raw_times_ms")
     if raw is not None and (given == raw).all():
-        return "the times were not repaired"
+        return NOT_REPAIRED
     if (np.round(given * 1000) == expected).all():
         return "it is in seconds, and not in milliseconds"
     traced = {name: golden.tensors.get(key(f"{MISTAKE}.{name}", TIMES)) for name in SENTENCES}
