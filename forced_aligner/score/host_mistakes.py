@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.package.host_kit.golden import Golden
-from forced_aligner.package.host_kit.stages import MISTAKE, REFERENCE, ROWS, TIMES, Stage, key
+from forced_aligner.package.host_kit.stages import MISTAKE, REFERENCE, ROWS, STAGES, TIMES, Stage, key
 from forced_aligner.score.mel_mistakes import mel_mistake
 
 Array = NDArray[Any]
@@ -47,6 +47,7 @@ def recognise(stage: Stage, given: Array, expected: Array, golden: Golden) -> st
     """
     own: dict[str, Callable[[Array, Array, Golden], str | None]] = {
         "mel": mel_mistake,
+        "chunks": _chunks,
         "mask": _mask,
         "token_ids": _tokens,
         "hidden_states": _hidden,
@@ -132,6 +133,22 @@ def _stride(stage: Stage, given: Array, expected: Array) -> int | None:
         if rows > 1 and distance(stage, np.where(is_known, given, 0), np.where(is_known, flat, 0)) <= stage.tolerance:
             return width + padding
     return None
+
+
+def _chunks(given: Array, expected: Array, golden: Golden) -> str | None:
+    """All chunks of the host, where the golden vectors have the first and the last."""
+    mel = golden.expected("mel")
+    if mel is None or given.ndim != 3:
+        return None
+    if given.shape[1:] == expected.shape[:0:-1] != expected.shape[1:]:
+        return "each chunk is transposed"
+    whole = given.swapaxes(0, 1).reshape(given.shape[1], -1)
+    if whole.shape[0] != len(mel) or whole.shape[1] < mel.shape[1]:
+        return None
+    frames, padding = whole[:, : mel.shape[1]], whole[:, mel.shape[1] :]
+    if np.abs(frames - mel).max() > STAGES["mel"].tolerance:
+        return mel_mistake(frames, mel, golden)
+    return "the last chunk is padded with zeros, whatever silence is" if padding.any() else None
 
 
 def _mask(given: Array, expected: Array, golden: Golden) -> str | None:

@@ -33,7 +33,7 @@ def test_a_kit_is_written_and_a_host_is_checked_with_it(convert, here, tmp_path,
     (output / "short.json").write_text(json.dumps([word]))
     wrong = here(*check, cwd=tmp_path)
     assert wrong.returncode == 1
-    assert "FAILED: the first stage that departs is times_ms, of short by 2" in wrong.stdout
+    assert "FAILED: the first stage that departs is times_ms, in short, by 2" in wrong.stdout
     report = json.loads(here(*check, "--json", cwd=tmp_path).stdout)
     assert (report["passed"], report["first"]["stage"]) == (False, "times_ms")
     (output / "short.json").unlink()
