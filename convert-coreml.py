@@ -102,6 +102,8 @@ def convert(
     if package is not None:
         check_hub_folder(package, output_dir, options.components, checkpoint.model_id, base_model)
     if host_kit is not None:
+        if package is not None and host_kit.resolve() == package.resolve():
+            raise UserError("--package and --host-kit name one folder: --package has the kit in host/ anyway")
         check_kit(host_kit, options.components, output_dir)
     metadata = convert(checkpoint, output_dir, options)
     size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6

@@ -38,6 +38,8 @@ def check_host(kit: Path, output: Path) -> HostReport:
         raise UserError(f"no folder at {output}; expected what another host wrote: {EXPECTED}")
     results, clips = [], []
     names = {Path(file.name).stem: file for file in config.golden_vectors.clips}
+    if not names:
+        raise UserError(f"{kit} has no golden vectors, since its packages take none of the clips: {KIT_HINT}")
     for path in list_folder(output):
         if path.stem not in names:
             log(f"left out: {path.name}, which is none of the kit's clips: {', '.join(names)}")

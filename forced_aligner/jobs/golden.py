@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_clip
 from forced_aligner.align.prompt import split_words
+from forced_aligner.base.errors import UserError
 from forced_aligner.data.clips import load_clips
 from forced_aligner.package.contract import MASKED
 from forced_aligner.package.host_kit.host import Host, Predict
@@ -77,6 +78,10 @@ class GoldenClip:
         spoken = sum(word.end_time_ms <= self.end_s * 1000 for word in self._clip.alignments)
         return " ".join(words[: max(1, spoken)])
 
+    def words(self, processor: Qwen3ASRProcessor) -> list[str]:
+        """The same, as the processor splits them."""
+        return split_words(processor, self.transcript(), self._clip.language)
+
 
 GOLDEN_CLIPS = (
     GoldenClip("short", "clip-01.flac", 0.4, "below 0.5 s: padded with zeros to 8,000 samples"),
@@ -88,7 +93,7 @@ GOLDEN_CLIPS = (
 
 def golden_file(
     clip: GoldenClip,
-    model: Qwen3ASRForTokenClassification,
+    reference: Mapping[str, NDArray[Any]],
     processor: Qwen3ASRProcessor,
     kit: Path,
     predict: Predict,
@@ -98,20 +103,26 @@ def golden_file(
 
     Args:
         clip: the clip.
-        model: the checkpoint in float32.
+        reference: its stages in PyTorch, see `reference_stages`.
         processor: of the same checkpoint.
         kit: the folder of the kit, which has its config by now.
         predict: runs the packages.
         token_ids: the special tokens.
+
+    Raises:
+        UserError: the packages give numbers that are not finite.
     """
-    samples, transcript = clip.samples(), clip.transcript()
-    words = split_words(processor, transcript, "English")
-    tensors = {
-        key(REFERENCE, name): value for name, value in reference_stages(model, processor, samples, words).items()
-    }
+    samples, words = reference["samples"], clip.words(processor)
+    tensors = {key(REFERENCE, name): value for name, value in reference.items()}
     host = Host(kit, predict)
     host.align(samples, words)
     made = [name for name in host.stages if (stage := stage_of(name)) and stage.by_packages]
+    for name in made:
+        if not np.isfinite(host.stages[name]).all():
+            raise UserError(
+                f"the packages give {name} that are not finite, as where FP16 overflows: convert the model with "
+                "--precision float32, or with --calibrate"
+            )
     tensors |= {key(PACKAGES, name): host.stages[name] for name in made}
     for name, make in MISTAKES.items():
         wrong = make(kit, predict, processor)

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from forced_aligner.align import mel as mel_stage
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.chain import Aligner
 from forced_aligner.align.positions import frames_per_call
-from forced_aligner.align.prompt import split_words
 from forced_aligner.align.times import SNAPPED_RUN
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
@@ -23,7 +21,7 @@ from forced_aligner.base.files import file_digest
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.weights import load_model
-from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, golden_file
+from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, Tensors, golden_file, reference_stages
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import MASKED, SPLIT_ENCODER, TEXT_COMPONENTS
 from forced_aligner.package.folder import check_place, write_folder
@@ -51,9 +49,6 @@ from forced_aligner.runtime.mil.backend import MilBackend
 from individual_components import COMPONENTS, TensorSpec
 from individual_components import Sizes as TableSizes
 
-if TYPE_CHECKING:
-    from transformers import Qwen3ASRForTokenClassification
-
 LAYOUT = [
     "audio_start",
     "audio_pad for each audio token",
@@ -67,13 +62,13 @@ def check_kit(folder: Path, components: Collection[str], source: Path) -> None:
     """Refuse, before the conversion of `components` into `source`, what `write_kit` would refuse after it.
 
     Raises:
-        UserError: a component is missing, `folder` is that of the packages, or is there and is no kit.
+        UserError: a component is missing, `folder` is in `source`, or is there and is no kit.
     """
     if missing := missing_for_kit(components):
         raise UserError(f"a host kit needs {', '.join(missing)} too: add to --components, or leave out --host-kit")
-    if folder.resolve() == source.resolve():
-        raise UserError(f"--host-kit {folder} is the converted folder itself: choose another one")
-    check_place(folder, _require_kit)
+    if source.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UserError(f"--host-kit {folder} is in the converted folder {source}: choose another place")
+    check_place(folder, require_kit)
 
 
 def missing_for_kit(components: Collection[str]) -> list[str]:
@@ -81,9 +76,13 @@ def missing_for_kit(components: Collection[str]) -> list[str]:
     return [key for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS) if key not in components]
 
 
-def _require_kit(folder: Path) -> None:
-    """Refuse a folder that is not a host kit, or that holds other files too."""
-    remedy = "choose another folder for --host-kit"
+def require_kit(folder: Path, option: str = "--host-kit") -> None:
+    """Refuse a folder that is not a host kit, or that holds other files too.
+
+    Raises:
+        UserError: it is none; the sentence ends with the option to give another folder to.
+    """
+    remedy = f"choose another folder for {option}"
     if not file_of(HostConfig)(folder / CONFIG_FILE):
         raise UserError(f"{folder} is not a host kit: {remedy}")
     folders = (GoldenVectors.model_fields["folder"].default, Path(FILES.tokenizer).parent.name)
@@ -100,7 +99,7 @@ def write_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
             kit, or cannot be written.
     """
     check_kit(folder, bundle.metadata.components, bundle.folder)
-    with write_folder(folder, _require_kit) as partial:
+    with write_folder(folder, require_kit) as partial:
         fill_kit(checkpoint, bundle, partial)
 
 
@@ -108,30 +107,42 @@ def fill_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
     """Write the files of a kit into `folder`, which is new; see `write_kit`."""
     if checkpoint.fingerprint() != bundle.metadata.checkpoint_fingerprint:
         raise UserError(f"the packages in {bundle.folder} are not of {checkpoint.model_id}: convert it again")
-    model, aligner = load_model(checkpoint), Aligner(bundle, MilBackend(bundle))
-    _write_files(bundle, model, folder)
+    aligner = Aligner(bundle, MilBackend(bundle))
+    _write_files(bundle, folder)
     config = host_config(bundle.metadata)
     write_json(config, folder / CONFIG_FILE)  # for the host that makes the golden vectors
+    clips = [clip for clip in GOLDEN_CLIPS if _is_taken(clip, aligner)]
+    references = _with_model(checkpoint, aligner, clips, folder)  # the model is let go of before the packages run
     golden = folder / config.golden_vectors.folder
     golden.mkdir()
     records = []
-    for clip in GOLDEN_CLIPS:
-        samples, words = clip.samples(), split_words(aligner.processor, clip.transcript(), "English")
-        duration_s = samples.size / SAMPLE_RATE_HZ
-        if duration_s > bundle.metadata.head_end_s or not aligner.fits(samples.size, words):
-            log(f"left out of the golden vectors: {clip.name}, {duration_s:.1f} s, which the packages do not take")
-            continue
-        content = golden_file(
-            clip, model, aligner.processor, folder, aligner.backend.predict, bundle.metadata.token_ids
-        )
+    for clip, reference in zip(clips, references, strict=True):
+        predict, token_ids = aligner.backend.predict, bundle.metadata.token_ids
+        content = golden_file(clip, reference, aligner.processor, folder, predict, token_ids)
         path = golden / f"{clip.name}.safetensors"
         path.write_bytes(content)
+        duration_s = reference["samples"].size / SAMPLE_RATE_HZ
         log(f"golden vectors: {clip.name}, {duration_s:.1f} s, {len(content) / 1e6:.1f} MB")
         records.append(_record(clip, path, duration_s))
-    if not records:
-        raise UserError("the packages take none of the clips for golden vectors: convert with the default sizes")
     vectors = config.golden_vectors.model_copy(update={"clips": records})
     write_json(config.model_copy(update={"golden_vectors": vectors}), folder / CONFIG_FILE)
+
+
+def _is_taken(clip: GoldenClip, aligner: Aligner) -> bool:
+    """Whether the packages take a clip; a line on stderr says so where they do not."""
+    samples = clip.samples()
+    duration_s = samples.size / SAMPLE_RATE_HZ
+    is_taken = duration_s <= aligner.metadata.head_end_s and aligner.fits(samples.size, clip.words(aligner.processor))
+    if not is_taken:
+        log(f"left out of the golden vectors: {clip.name}, {duration_s:.1f} s, which the packages do not take")
+    return is_taken
+
+
+def _with_model(checkpoint: Checkpoint, aligner: Aligner, clips: list[GoldenClip], folder: Path) -> list[Tensors]:
+    """Write what needs the checkpoint's weights, and give PyTorch's stages of each clip."""
+    model = load_model(checkpoint)
+    _write_raw(model.get_input_embeddings().weight.detach().numpy(), "<f2", folder / FILES.token_table)
+    return [reference_stages(model, aligner.processor, clip.samples(), clip.words(aligner.processor)) for clip in clips]
 
 
 def _record(clip: GoldenClip, path: Path, duration_s: float) -> GoldenFile:
@@ -144,14 +155,13 @@ def _record(clip: GoldenClip, path: Path, duration_s: float) -> GoldenFile:
     )
 
 
-def _write_files(bundle: Bundle, model: Qwen3ASRForTokenClassification, folder: Path) -> None:
-    """Everything but the config and the golden vectors."""
+def _write_files(bundle: Bundle, folder: Path) -> None:
+    """Everything but the config, the token table and the golden vectors."""
     shutil.copyfile(reference_host.__file__, folder / FILES.host)
     schema = json.dumps(HostConfig.model_json_schema(), indent=2) + "\n"
     (folder / FILES.config_schema).write_text(schema, encoding="utf-8")
     _write_raw(mel_stage.mel_filters(bundle.metadata.dimensions.mel_bins), "<f4", folder / FILES.mel_filters)
     _write_raw(mel_stage.stft_window(), "<f4", folder / FILES.window)
-    _write_raw(model.get_input_embeddings().weight.detach().numpy(), "<f2", folder / FILES.token_table)
     tokenizer = (folder / FILES.tokenizer).parent
     tokenizer.mkdir()
     for name in bundle.metadata.processor_files:

@@ -165,8 +165,9 @@ def test_a_kit_replaces_a_kit_and_nothing_else(demo_kit, demo_bundle, demo_check
     ):
         with pytest.raises(UserError, match=message):
             write_kit(demo_checkpoint, demo_bundle, place)
-    with pytest.raises(UserError, match="is the converted folder itself"):
-        check_kit(tmp_path, DEFAULT_COMPONENTS, tmp_path)
+    for place in (tmp_path, tmp_path / "host"):
+        with pytest.raises(UserError, match="is in the converted folder"):
+            check_kit(place, DEFAULT_COMPONENTS, tmp_path)
     with pytest.raises(UserError, match="needs lm_head too"):
         check_kit(tmp_path / "new", DEFAULT_COMPONENTS[:-1], tmp_path)
 
@@ -194,9 +195,24 @@ def test_a_published_folder_has_the_kit(demo_bundle, demo_checkpoint, tmp_path, 
         lay_out(demo_bundle.folder, folder, checkpoint=demo_checkpoint)
     check_hub_folder(folder, demo_bundle.folder, DEFAULT_COMPONENTS, "demo", None)
     assert (folder / "host/golden/short.safetensors").is_file()
+    assert "`host/` has all of this for a host" in (folder / "README.md").read_text()
     clip = load_clips("demo", None, is_demo_model=True, language=None)[0]
     opened = Bundle.open(folder)
     assert Aligner(opened, MilBackend(opened)).align(load_audio(Path(clip.audio)), clip.transcript).words
+    (folder / "host/Host.swift").touch()
+    with pytest.raises(UserError, match=r"also holds Host\.swift, .* choose another folder for --package"):
+        lay_out(demo_bundle.folder, folder, checkpoint=demo_checkpoint)
+
+
+def test_packages_that_overflow_give_no_kit(demo_bundle, demo_checkpoint, tmp_path, monkeypatch):
+    predict = MilBackend.predict
+
+    def overflowing(self, component, function, inputs):
+        return {name: array * np.float32(np.inf) for name, array in predict(self, component, function, inputs).items()}
+
+    monkeypatch.setattr(MilBackend, "predict", overflowing)
+    with pytest.raises(UserError, match="give conv_features that are not finite"):
+        write_kit(demo_checkpoint, demo_bundle, tmp_path / "kit")
 
 
 def test_clips_that_the_packages_do_not_take_are_left_out(demo_checkpoint, demo_bundle, tmp_path, capsys):

@@ -49,6 +49,8 @@ def test_what_no_kit_can_be_made_of_is_refused_before_the_conversion(convert, he
         2,
         "error: there is not a host kit: choose another folder for --host-kit\n",
     )
+    both = convert("--host-kit", "hub", "--package", "hub")
+    assert both.stderr == "error: --package and --host-kit name one folder: --package has the kit in host/ anyway\n"
     alone = here(
         "convert-coreml.py", "--model-id", "demo", "--components", "lm_head", "--host-kit", "kit", cwd=tmp_path
     )
