@@ -12,20 +12,22 @@ from pydantic import Field
 from forced_aligner.base.records import Record
 from forced_aligner.package.metadata import BareName, FunctionName, PackageName, Sha256, ShortText, Size, TokenId
 
-Path = Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=255)]
+KitPath = Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=255)]
 
 
 class Files(Record):
     """The files of the kit, by their paths in it. Raw numbers are little-endian, the last axis runs fastest."""
 
-    host: Path = "host.py"
-    config_schema: Path = "config.schema.json"
-    mel_filters: Annotated[Path, Field(description="float32 (mel_bins, n_fft // 2 + 1)")] = "mel_filters.f32"
-    window: Annotated[Path, Field(description="float32 (n_fft,)")] = "window.f32"
-    token_table: Annotated[Path, Field(description="float16 (vocabulary, hidden), for memory mapping")] = (
+    host: KitPath = "host.py"
+    config_schema: KitPath = "config.schema.json"
+    mel_filters: Annotated[KitPath, Field(description="float32 (mel_bins, n_fft // 2 + 1)")] = "mel_filters.f32"
+    window: Annotated[KitPath, Field(description="float32 (n_fft,)")] = "window.f32"
+    token_table: Annotated[KitPath, Field(description="float16 (vocabulary, hidden), for memory mapping")] = (
         "token_table.f16"
     )
-    tokenizer: Annotated[Path, Field(description="byte-level BPE: vocabulary and merges")] = "tokenizer/tokenizer.json"
+    tokenizer: Annotated[KitPath, Field(description="byte-level BPE: vocabulary and merges")] = (
+        "tokenizer/tokenizer.json"
+    )
 
 
 class Sizes(Record):
@@ -151,7 +153,7 @@ class GoldenFile(Record):
 class GoldenVectors(Record):
     """What each stage gives for some clips: by PyTorch in float32, and by the packages of this folder."""
 
-    folder: Path = "golden"
+    folder: KitPath = "golden"
     clips: list[GoldenFile]
     cut: dict[ShortText, ShortText] = Field(description="tensors that are not whole, and what is kept of them")
 
