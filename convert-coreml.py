@@ -62,6 +62,12 @@ def convert(
     package: Annotated[
         Path | None, typer.Option(help="Also lay out this folder for a model hub: packages, licence and model card.")
     ] = None,
+    host_kit: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write this folder: what a host in another language needs, as --package has it in host/."
+        ),
+    ] = None,
     base_model: Annotated[
         str | None, typer.Option(help="For the card: the hub id of a --model-id that is a local folder.")
     ] = None,
@@ -71,7 +77,9 @@ def convert(
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.options import Options, parse_components, parse_sizes
     from forced_aligner.jobs.convert import convert
+    from forced_aligner.jobs.host_kit import check_kit, write_kit
     from forced_aligner.jobs.publish import check_hub_folder, lay_out
+    from forced_aligner.package.bundle import Bundle
     from individual_components import DEFAULT_COMPONENTS
 
     options = Options(
@@ -93,12 +101,19 @@ def convert(
     announce_fallback(checkpoint)
     if package is not None:
         check_hub_folder(package, output_dir, options.components, checkpoint.model_id, base_model)
+    if host_kit is not None:
+        if package is not None and host_kit.resolve() == package.resolve():
+            raise UserError("--package and --host-kit name one folder: --package has the kit in host/ anyway")
+        check_kit(host_kit, options.components, output_dir)
     metadata = convert(checkpoint, output_dir, options)
     size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
     show(f"{checkpoint.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
     if package is not None:
-        lay_out(output_dir, package, base_model)
+        lay_out(output_dir, package, base_model, checkpoint)
         show(f"ready for a model hub: {package}")
+    if host_kit is not None:
+        write_kit(checkpoint, Bundle.open(output_dir), host_kit)
+        show(f"host kit: {host_kit}")
     announce_fallback(checkpoint)
 
 

@@ -252,6 +252,28 @@ def benchmark(
     require_all(report)
 
 
+@app.command("check-host")
+def check_host(
+    kit: Annotated[Path, typer.Option(help="Made by convert-coreml.py --host-kit, or host/ in a published folder.")],
+    host_output: Annotated[
+        Path, typer.Option(help="What another host gave: CLIP.safetensors, CLIP/STAGE.npy or CLIP.json, of any stages.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Compare another host with the kit's golden vectors, stage by stage. Exit code 1: a stage departs."""
+    from forced_aligner.base.records import to_json
+    from forced_aligner.jobs.check_host import check_host
+    from forced_aligner.score.host_check import print_host_report
+
+    found = check_host(kit, host_output)
+    if as_json:
+        write_result(to_json(found))
+    else:
+        print_host_report(found)
+    if not found.passed:
+        raise typer.Exit(EXIT_THRESHOLD_MISSED)
+
+
 @app.command()
 def demo(
     output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = DEFAULT_DEMO,

@@ -200,6 +200,16 @@ def demo_bundle(demo_checkpoint, tmp_path_factory):
     return converted(demo_checkpoint, folder, tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES)
 
 
+@pytest.fixture(scope="session")
+def demo_kit(demo_checkpoint, demo_bundle, tmp_path_factory):
+    """The folder of the host kit of `demo_bundle`."""
+    from forced_aligner.jobs.host_kit import write_kit
+
+    folder = tmp_path_factory.mktemp("kit") / "host"
+    write_kit(demo_checkpoint, demo_bundle, folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def user_cache(monkeypatch, tmp_path_factory):
     """An empty folder in place of the user's cache."""

@@ -73,7 +73,7 @@ VALUES = (
 )
 WITH_OTHER_TIMES = ("--text", "--text-file", "--audio-file", "--files", "--language", "--piece-s", "--model-dir")
 # These write where the value says: nothing may be written outside of the scratch folder.
-WRITES = ("--output-dir", "--output", "--report", "--package", "--dataset-dir")
+WRITES = ("--output-dir", "--output", "--report", "--package", "--host-kit", "--dataset-dir")
 SLOW = ("sweep", "demo")
 SLOW_S = 400.0
 

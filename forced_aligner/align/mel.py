@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import librosa
 import numpy as np
+from librosa.filters import get_window
+from librosa.filters import mel as librosa_filters
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
@@ -14,6 +18,10 @@ MIN_SAMPLES = 8_000  # shorter clips are zero-padded to 0.5 s, as qwen-asr does
 MAX_FREQUENCY_HZ = 8_000
 LOG_FLOOR = 1e-10
 DYNAMIC_RANGE = 8.0  # log10 units below the clip's maximum
+LOG_OFFSET = LOG_DIVISOR = 4.0  # the floored logarithm x becomes (x + LOG_OFFSET) / LOG_DIVISOR
+POWER = 2.0  # of the spectrum's magnitude
+PADDING: Literal["reflect"] = "reflect"  # of the centred STFT, half of N_FFT on each side
+_FILTERS: Any = {"fmin": 0.0, "fmax": MAX_FREQUENCY_HZ, "htk": False, "norm": "slaney"}
 
 
 def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
@@ -31,17 +39,24 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
         hop_length=HOP_SAMPLES,
         window="hann",
         center=True,
-        pad_mode="reflect",
-        power=2.0,
+        pad_mode=PADDING,
+        power=POWER,
         n_mels=mel_bins,
-        fmin=0.0,
-        fmax=MAX_FREQUENCY_HZ,
-        htk=False,
-        norm="slaney",
+        **_FILTERS,
     )[:, : samples.size // HOP_SAMPLES]
     log_power = np.log10(np.maximum(power, LOG_FLOOR))
     floored = np.maximum(log_power, log_power.max() - DYNAMIC_RANGE)
-    return ((floored + 4.0) / 4.0).astype(np.float32)
+    return ((floored + LOG_OFFSET) / LOG_DIVISOR).astype(np.float32)
+
+
+def mel_filters(mel_bins: int, *, htk: bool = False) -> NDArray[np.float32]:
+    """(mel_bins, N_FFT // 2 + 1) filters of `log_mel`; those of the HTK scale are for experiments."""
+    return librosa_filters(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=mel_bins, **(_FILTERS | {"htk": htk}))
+
+
+def stft_window() -> NDArray[np.float32]:
+    """(N_FFT,) periodic Hann window of `log_mel`."""
+    return get_window("hann", N_FFT, fftbins=True).astype(np.float32)
 
 
 def mel_chunks(mel: NDArray[np.float32], chunk_frames: int) -> list[NDArray[np.float32]]:

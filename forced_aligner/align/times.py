@@ -12,6 +12,8 @@ from forced_aligner.data.records import WordTime
 if TYPE_CHECKING:
     from transformers import Qwen3ASRProcessor
 
+SNAPPED_RUN = 2  # times in a row out of order that transformers' `_fix_timestamps` moves to a neighbour
+
 
 def word_times(
     processor: Qwen3ASRProcessor, logits: NDArray[np.float32], words: list[str], timestamp: int, segment_ms: float

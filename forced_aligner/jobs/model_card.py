@@ -62,6 +62,7 @@ def model_card(
     why_untimed: str,
     *,
     is_compiled: bool,
+    has_kit: bool = False,
 ) -> str:
     """The card: YAML front matter and Markdown, every figure from `metadata`, `parity` and `speed`."""
     from huggingface_hub import ModelCard, ModelCardData
@@ -89,6 +90,7 @@ def model_card(
         packages=[_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()],
         is_multifunction=MAIN not in metadata.components["decoder_prefill"].functions,
         compiled=is_compiled,
+        has_kit=has_kit,
         parity=parity,
         why_unmeasured=why_unmeasured,
         measured=_measured_rows(parity, metadata) if parity else [],

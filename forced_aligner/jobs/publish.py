@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
+from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.jobs.host_kit import fill_kit, missing_for_kit, require_kit
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
 from forced_aligner.package.contract import (
@@ -21,6 +24,7 @@ from forced_aligner.package.contract import (
     compiled_name,
 )
 from forced_aligner.package.folder import check_place, write_folder
+from forced_aligner.package.host_kit.stages import HOST_FOLDER
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
 from forced_aligner.runtime import options as runtime_options
@@ -56,14 +60,17 @@ def _require_own(folder: Path) -> None:
     remedy = "choose another folder for --package"
     if not all((folder / name).is_file() for name in (METADATA_FILE, CARD_FILE, NOTICE_FILE)):
         raise UserError(f"{folder} is not a folder that --package made: {remedy}")
+    check_place(folder / HOST_FOLDER, partial(require_kit, option="--package"))
     metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
     compiled = [compiled_name(record.package) for record in metadata.components.values()]
     require_own_files(
-        folder, [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, *compiled], remedy=remedy
+        folder,
+        [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, HOST_FOLDER, *compiled],
+        remedy=remedy,
     )
 
 
-def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
+def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoint: Checkpoint | None = None) -> None:
     """Copy the converted folder `source` to `folder`, with licence, notice and model card; all of it or nothing.
 
     Args:
@@ -71,6 +78,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
             packages.
         folder: a new folder, or one that was laid out before.
         base_model: hub id of the checkpoint, where it was converted from a local folder.
+        checkpoint: what was converted, for the host kit, which is left out without it.
 
     Raises:
         UserError: `source` is damaged or lacks a component, `folder` was not made by `--package` or cannot be
@@ -82,24 +90,36 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
     origin = find_provenance(metadata.model_id, base_model)
     parity, why_unmeasured = read_parity(source, metadata)
     speed, why_untimed = read_benchmark(source, metadata)
-    with write_folder(folder, _require_own) as partial:
+    with write_folder(folder, _require_own) as new:
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
-            shutil.copytree(source / record.package, partial / record.package, ignore=hidden)
+            shutil.copytree(source / record.package, new / record.package, ignore=hidden)
         for name in metadata.processor_files:
-            shutil.copyfile(source / name, partial / name)
+            shutil.copyfile(source / name, new / name)
         if parity is not None:
-            write_json(parity, partial / PARITY_FILE)
+            write_json(parity, new / PARITY_FILE)
         if speed is not None:
-            write_json(speed, partial / BENCHMARK_FILE)
+            write_json(speed, new / BENCHMARK_FILE)
         if origin.license == APACHE:
-            shutil.copyfile(ROOT / LICENSE_FILE, partial / LICENSE_FILE)
-        (partial / NOTICE_FILE).write_text(license_notice(origin, metadata), encoding="utf-8")
-        compiled = _compile(partial, metadata)
-        write_json(_with_compiled(metadata, compiled), partial / METADATA_FILE)
-        card = model_card(origin, metadata, parity, why_unmeasured, speed, why_untimed, is_compiled=bool(compiled))
-        (partial / CARD_FILE).write_text(card, encoding="utf-8")
+            shutil.copyfile(ROOT / LICENSE_FILE, new / LICENSE_FILE)
+        (new / NOTICE_FILE).write_text(license_notice(origin, metadata), encoding="utf-8")
+        has_kit = checkpoint is not None and _add_kit(checkpoint, bundle, new / HOST_FOLDER)
+        compiled = _compile(new, metadata)
+        write_json(_with_compiled(metadata, compiled), new / METADATA_FILE)
+        measured = (parity, why_unmeasured, speed, why_untimed)
+        card = model_card(origin, metadata, *measured, is_compiled=bool(compiled), has_kit=has_kit)
+        (new / CARD_FILE).write_text(card, encoding="utf-8")
     _announce(origin, metadata, parity, why_unmeasured, folder)
+
+
+def _add_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> bool:
+    """Write the host kit into the new `folder`; whether there is one for these components."""
+    if missing := missing_for_kit(bundle.metadata.components):
+        log(f"left out: {folder.name}/, since the host kit needs {', '.join(missing)}")
+        return False
+    folder.mkdir()
+    fill_kit(checkpoint, bundle, folder)
+    return True
 
 
 def read_parity(source: Path, metadata: BundleMetadata) -> tuple[ParityReport | None, str]:

@@ -35,6 +35,7 @@ ShortText = Annotated[str, Field(max_length=2000)]
 BareName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$", max_length=255)]
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+CONV_HALVINGS = 3  # the stride-2 convolutions of the audio encoder
 COMPONENT_NAMES = (*SPLIT_ENCODER, *MONOLITHIC_ENCODER, *TEXT_COMPONENTS)
 
 
@@ -81,7 +82,7 @@ class Dimensions(Record):
 
 def conv_length(frames: int) -> int:
     """Length after the three stride-2, padding-1, kernel-3 convolutions; 0 stays 0."""
-    for _ in range(3):
+    for _ in range(CONV_HALVINGS):
         frames = math.ceil(frames / 2)
     return frames
 

@@ -1,0 +1,241 @@
+"""Write a host kit: constants, filters, token table, tokenizer, a reference host and golden vectors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forced_aligner.align import mel as mel_stage
+from forced_aligner.align.audio import SAMPLE_RATE_HZ
+from forced_aligner.align.chain import Aligner
+from forced_aligner.align.positions import frames_per_call
+from forced_aligner.align.times import SNAPPED_RUN
+from forced_aligner.base.console import log
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import file_digest
+from forced_aligner.base.records import file_of, write_json
+from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.checkpoint.weights import load_model
+from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, Tensors, golden_file, reference_stages
+from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import MASKED, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.folder import check_place, write_folder
+from forced_aligner.package.host_kit import host as reference_host
+from forced_aligner.package.host_kit.config import (
+    Audio,
+    Component,
+    Files,
+    Function,
+    GoldenFile,
+    GoldenVectors,
+    Head,
+    HostConfig,
+    Mel,
+    Prompt,
+    PromptTokens,
+    Repair,
+    Rotary,
+    Sizes,
+    Tensor,
+)
+from forced_aligner.package.host_kit.stages import CONFIG_FILE
+from forced_aligner.package.metadata import CONV_HALVINGS, BundleMetadata
+from forced_aligner.runtime.mil.backend import MilBackend
+from individual_components import COMPONENTS, TensorSpec
+from individual_components import Sizes as TableSizes
+
+LAYOUT = [
+    "audio_start",
+    "audio_pad for each audio token",
+    "audio_end",
+    "for each word: its tokens, timestamp, timestamp",
+]
+FILES = Files()
+
+
+def check_kit(folder: Path, components: Collection[str], source: Path) -> None:
+    """Refuse, before the conversion of `components` into `source`, what `write_kit` would refuse after it.
+
+    Raises:
+        UserError: a component is missing, `folder` is in `source`, or is there and is no kit.
+    """
+    if missing := missing_for_kit(components):
+        raise UserError(f"a host kit needs {', '.join(missing)} too: add to --components, or leave out --host-kit")
+    if source.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UserError(f"--host-kit {folder} is in the converted folder {source}: choose another place")
+    check_place(folder, require_kit)
+
+
+def missing_for_kit(components: Collection[str]) -> list[str]:
+    """The components that a kit needs beside `components`."""
+    return [key for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS) if key not in components]
+
+
+def require_kit(folder: Path, option: str = "--host-kit") -> None:
+    """Refuse a folder that is not a host kit, or that holds other files too.
+
+    Raises:
+        UserError: it is none; the sentence ends with the option to give another folder to.
+    """
+    remedy = f"choose another folder for {option}"
+    if not file_of(HostConfig)(folder / CONFIG_FILE):
+        raise UserError(f"{folder} is not a host kit: {remedy}")
+    folders = (GoldenVectors.model_fields["folder"].default, Path(FILES.tokenizer).parent.name)
+    known = {CONFIG_FILE, *(Path(name).parts[0] for name in FILES.model_dump().values()), *folders, ".DS_Store"}
+    if foreign := sorted(path.name for path in folder.iterdir() if path.name not in known):
+        raise UserError(f"{folder} also holds {', '.join(foreign[:3])}, which is not of a host kit: {remedy}")
+
+
+def write_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
+    """Write the kit of the packages in `bundle` to `folder`, whole or not at all.
+
+    Raises:
+        UserError: the packages are not of the checkpoint or not enough for an alignment, or `folder` is there and is no
+            kit, or cannot be written.
+    """
+    check_kit(folder, bundle.metadata.components, bundle.folder)
+    with write_folder(folder, require_kit) as partial:
+        fill_kit(checkpoint, bundle, partial)
+
+
+def fill_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
+    """Write the files of a kit into `folder`, which is new; see `write_kit`."""
+    if checkpoint.fingerprint() != bundle.metadata.checkpoint_fingerprint:
+        raise UserError(f"the packages in {bundle.folder} are not of {checkpoint.model_id}: convert it again")
+    aligner = Aligner(bundle, MilBackend(bundle))
+    _write_files(bundle, folder)
+    config = host_config(bundle.metadata)
+    write_json(config, folder / CONFIG_FILE)  # for the host that makes the golden vectors
+    clips = [clip for clip in GOLDEN_CLIPS if _is_taken(clip, aligner)]
+    references = _with_model(checkpoint, aligner, clips, folder)  # the model is let go of before the packages run
+    golden = folder / config.golden_vectors.folder
+    golden.mkdir()
+    records = []
+    for clip, reference in zip(clips, references, strict=True):
+        predict, token_ids = aligner.backend.predict, bundle.metadata.token_ids
+        content = golden_file(clip, reference, aligner.processor, folder, predict, token_ids)
+        path = golden / f"{clip.name}.safetensors"
+        path.write_bytes(content)
+        duration_s = reference["samples"].size / SAMPLE_RATE_HZ
+        log(f"golden vectors: {clip.name}, {duration_s:.1f} s, {len(content) / 1e6:.1f} MB")
+        records.append(_record(clip, path, duration_s))
+    vectors = config.golden_vectors.model_copy(update={"clips": records})
+    write_json(config.model_copy(update={"golden_vectors": vectors}), folder / CONFIG_FILE)
+
+
+def _is_taken(clip: GoldenClip, aligner: Aligner) -> bool:
+    """Whether the packages take a clip; a line on stderr says so where they do not."""
+    samples = clip.samples()
+    duration_s = samples.size / SAMPLE_RATE_HZ
+    is_taken = duration_s <= aligner.metadata.head_end_s and aligner.fits(samples.size, clip.words(aligner.processor))
+    if not is_taken:
+        log(f"left out of the golden vectors: {clip.name}, {duration_s:.1f} s, which the packages do not take")
+    return is_taken
+
+
+def _with_model(checkpoint: Checkpoint, aligner: Aligner, clips: list[GoldenClip], folder: Path) -> list[Tensors]:
+    """Write what needs the checkpoint's weights, and give PyTorch's stages of each clip."""
+    model = load_model(checkpoint)
+    _write_raw(model.get_input_embeddings().weight.detach().numpy(), "<f2", folder / FILES.token_table)
+    return [reference_stages(model, aligner.processor, clip.samples(), clip.words(aligner.processor)) for clip in clips]
+
+
+def _record(clip: GoldenClip, path: Path, duration_s: float) -> GoldenFile:
+    return GoldenFile(
+        name=path.name,
+        sha256=file_digest(path),
+        duration_s=duration_s,
+        transcript=clip.transcript(),
+        description=clip.description,
+    )
+
+
+def _write_files(bundle: Bundle, folder: Path) -> None:
+    """Everything but the config, the token table and the golden vectors."""
+    shutil.copyfile(reference_host.__file__, folder / FILES.host)
+    schema = json.dumps(HostConfig.model_json_schema(), indent=2) + "\n"
+    (folder / FILES.config_schema).write_text(schema, encoding="utf-8")
+    _write_raw(mel_stage.mel_filters(bundle.metadata.dimensions.mel_bins), "<f4", folder / FILES.mel_filters)
+    _write_raw(mel_stage.stft_window(), "<f4", folder / FILES.window)
+    tokenizer = (folder / FILES.tokenizer).parent
+    tokenizer.mkdir()
+    for name in bundle.metadata.processor_files:
+        shutil.copyfile(bundle.folder / name, tokenizer / name)
+
+
+def _write_raw(values: NDArray[np.float32], dtype: str, path: Path) -> None:
+    values.astype(dtype).tofile(path)
+
+
+def host_config(metadata: BundleMetadata) -> HostConfig:
+    """Every constant of the host's part, taken from where the chain and the table of components have it."""
+    dimensions = metadata.dimensions
+    largest = metadata.audio_frames[-1]
+    return HostConfig(
+        model_id=metadata.model_id,
+        checkpoint_fingerprint=metadata.checkpoint_fingerprint,
+        files=FILES,
+        sizes=Sizes(
+            mel_bins=dimensions.mel_bins,
+            audio_hidden=dimensions.audio_hidden,
+            hidden=dimensions.hidden,
+            head_dim=dimensions.head_dim,
+            vocabulary=dimensions.vocab_size,
+            classes=dimensions.num_classes,
+        ),
+        mel=Mel(
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            min_samples=mel_stage.MIN_SAMPLES,
+            max_s=metadata.head_end_s,
+            n_fft=mel_stage.N_FFT,
+            hop_samples=mel_stage.HOP_SAMPLES,
+            padding=mel_stage.PADDING,
+            power=mel_stage.POWER,
+            max_frequency_hz=mel_stage.MAX_FREQUENCY_HZ,
+            log_floor=mel_stage.LOG_FLOOR,
+            dynamic_range=mel_stage.DYNAMIC_RANGE,
+            log_offset=mel_stage.LOG_OFFSET,
+            log_divisor=mel_stage.LOG_DIVISOR,
+        ),
+        audio=Audio(
+            chunk_frames=dimensions.chunk_frames,
+            chunk_tokens=dimensions.chunk_tokens,
+            halvings=CONV_HALVINGS,
+            window_tokens=dimensions.window_tokens,
+            tokens_per_call=frames_per_call(largest, dimensions.window_tokens) or largest,
+            masked=MASKED,
+        ),
+        prompt=Prompt(token_ids=PromptTokens(**metadata.token_ids.model_dump()), layout=LAYOUT),
+        rotary=Rotary(inverse_frequencies=dimensions.inverse_frequencies),
+        head=Head(segment_ms=metadata.timestamp_segment_ms),
+        repair=Repair(snapped_run=SNAPPED_RUN),
+        components={key: _component(key, metadata) for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS)},
+        golden_vectors=GoldenVectors(clips=[], cut=CUT),
+    )
+
+
+def _component(key: str, metadata: BundleMetadata) -> Component:
+    record, table = metadata.components[key], COMPONENTS[key]
+    sizes = TableSizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
+
+    def tensor(spec: TensorSpec) -> Tensor:
+        varies = (table.varies, "seq")
+        shape = [axis if axis in varies else size for axis, size in zip(spec.shape, sizes.resolve(spec), strict=True)]
+        dtype = str(spec.dtype).removeprefix("torch.")
+        return Tensor.model_validate(
+            {"name": spec.name, "shape": shape, "dtype": dtype, "description": spec.description}
+        )
+
+    functions = sorted(record.functions.items(), key=lambda item: item[1] or 0)
+    return Component(
+        package=record.package,
+        sha256=record.sha256,
+        inputs=[tensor(spec) for spec in table.inputs],
+        outputs=[tensor(spec) for spec in table.outputs],
+        functions=[Function(name=name, size=size) for name, size in functions],
+    )
