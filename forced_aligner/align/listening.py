@@ -67,9 +67,9 @@ class Listener:
         audio = self.encoded(start, end)
         room = self.aligner.decoder_lengths[-1] - self.aligner.prompt_tokens(len(audio))
         fitting = int(np.searchsorted(self._tokens[np.asarray(words, int)].cumsum(), room, side="right"))
-        logits = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
-        bins = logits[0].argmax(-1).reshape(-1, 2)
-        confidences = np.array(word_confidences(logits, bins))
+        scores = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
+        bins = scores.classes.reshape(-1, 2)
+        confidences = np.array(word_confidences(scores, bins))
         self.clock.lap("head")
         return judge_words(bins, confidences)
 

@@ -13,13 +13,7 @@ from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
-from forced_aligner.package.contract import (
-    COMPILED_SUFFIX,
-    MONOLITHIC_ENCODER,
-    SPLIT_ENCODER,
-    TEXT_COMPONENTS,
-    compiled_name,
-)
+from forced_aligner.package.contract import COMPILED_SUFFIX, compiled_name, layout_of
 from forced_aligner.package.folder import check_place, write_folder
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
@@ -46,7 +40,7 @@ def check_hub_folder(
     find_provenance(model_id, base_model)
     if folder.resolve() == source.resolve():
         raise UserError(f"--package {folder} is the converted folder itself: choose another one")
-    if not any({*encoder, *TEXT_COMPONENTS} <= set(components) for encoder in (SPLIT_ENCODER, MONOLITHIC_ENCODER)):
+    if not {*layout_of(components).components} <= {*components}:
         raise UserError(f"--package needs components that can align, not only {', '.join(components)}")
     check_place(folder, _require_own)
 
@@ -77,7 +71,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
             written, or `base_model` is no hub id.
     """
     bundle = Bundle.open(source)
-    bundle.encoder()  # a folder that cannot align is refused
+    bundle.layout()  # a folder that cannot align is refused
     metadata = bundle.metadata
     origin = find_provenance(metadata.model_id, base_model)
     parity, why_unmeasured = read_parity(source, metadata)

@@ -14,11 +14,10 @@ from forced_aligner.base.reading import read_json_value
 from forced_aligner.base.records import read_json
 from forced_aligner.package.contract import (
     MANIFEST,
-    MONOLITHIC_ENCODER,
     SPEC_FILE,
-    SPLIT_ENCODER,
-    TEXT_COMPONENTS,
     WEIGHTS_FILE,
+    Layout,
+    layout_of,
 )
 from forced_aligner.package.folder import recover_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
@@ -151,20 +150,18 @@ class Bundle:
             )
         return components[component]
 
-    def encoder(self) -> tuple[str, ...]:
-        """The components that encode audio: the split encoder wherever it is there, else the monolithic one.
+    def layout(self) -> Layout:
+        """The layout of the components: the split encoder wherever it is there, else the monolithic one.
 
         The monolithic encoder does not attend across chunks, so it is less accurate.
 
         Raises:
             UserError: a component that an alignment needs was not converted.
         """
-        present = self.metadata.components.keys()
-        is_monolithic = present >= {*MONOLITHIC_ENCODER} and not present >= {*SPLIT_ENCODER}
-        encoder = MONOLITHIC_ENCODER if is_monolithic else SPLIT_ENCODER
-        for component in (*encoder, *TEXT_COMPONENTS):
+        layout = layout_of(self.metadata.components)
+        for component in layout.components:
             self.record(component)
-        return encoder
+        return layout
 
     def package(self, component: str) -> Path:
         """Path of one component's package."""

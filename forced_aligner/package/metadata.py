@@ -11,14 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from forced_aligner.base.records import Record
-from forced_aligner.package.contract import (
-    MAX_AUDIO_FRAMES,
-    MAX_DECODER_LENGTH,
-    MAX_FUNCTIONS,
-    MONOLITHIC_ENCODER,
-    SPLIT_ENCODER,
-    TEXT_COMPONENTS,
-)
+from forced_aligner.package.contract import LAYOUTS, MAX_AUDIO_FRAMES, MAX_DECODER_LENGTH, MAX_FUNCTIONS
 
 Precision = Literal["float16", "float32"]
 Compression = Literal["none", "int8", "int6", "int4"]
@@ -35,7 +28,7 @@ ShortText = Annotated[str, Field(max_length=2000)]
 BareName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$", max_length=255)]
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
-COMPONENT_NAMES = (*SPLIT_ENCODER, *MONOLITHIC_ENCODER, *TEXT_COMPONENTS)
+COMPONENT_NAMES = tuple(dict.fromkeys(component for layout in LAYOUTS for component in layout.components))
 
 
 class Dimensions(Record):
