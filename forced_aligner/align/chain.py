@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration
 from forced_aligner.align.clock import LOAD_STAGE, Clock
 from forced_aligner.align.confidence import bins_of, word_confidences
-from forced_aligner.align.decoders import Decoder, SplitDecoder
-from forced_aligner.align.encoders import Encoder, Mask, MonolithicEncoder, SplitEncoder
+from forced_aligner.align.decoders import Decoder, JointDecoder, SplitDecoder
+from forced_aligner.align.encoders import Encoder, JointEncoder, Mask, MonolithicEncoder, SplitEncoder
 from forced_aligner.align.mel import HOP_SAMPLES, MIN_SAMPLES, log_mel
 from forced_aligner.align.packages import Packages
 from forced_aligner.align.positions import choose_length, window_mask
@@ -21,7 +21,7 @@ from forced_aligner.align.times import word_times
 from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import MONOLITHIC
+from forced_aligner.package.contract import COMPACT, MONOLITHIC, Layout
 from forced_aligner.runtime.protocol import Backend
 
 
@@ -60,7 +60,8 @@ class Aligner:
         Args:
             bundle: the converted folder.
             backend: executes its packages.
-            mask: makes the audio transformer's mask; others than the default are for experiments on its effect.
+            mask: makes the mask of a split encoder's transformer; others than the default are for experiments on its
+                effect.
 
         Raises:
             UserError: a component is missing, or the processor is not that of the metadata.
@@ -70,8 +71,8 @@ class Aligner:
         self.monolithic = layout is MONOLITHIC
         self.processor = load_processor(bundle.folder)
         require_processor_of(self.metadata, self.processor)
-        self._encoder: Encoder = MonolithicEncoder(packages) if self.monolithic else SplitEncoder(packages, mask)
-        self._decoder: Decoder = SplitDecoder(packages)
+        self._encoder = _encoder(layout, packages, mask)
+        self._decoder: Decoder = JointDecoder(packages) if layout is COMPACT else SplitDecoder(packages)
 
     def align(self, samples: NDArray[np.float32], transcript: str, language: str | None = None) -> Alignment:
         """Align `transcript` with (samples,) of 16 kHz mono audio.
@@ -172,3 +173,9 @@ class Aligner:
         return word_times(
             self.processor, scores.classes, words, self.metadata.token_ids.timestamp, self.metadata.timestamp_segment_ms
         )
+
+
+def _encoder(layout: Layout, packages: Packages, mask: Mask) -> Encoder:
+    if layout is COMPACT:
+        return JointEncoder(packages)
+    return MonolithicEncoder(packages) if layout is MONOLITHIC else SplitEncoder(packages, mask)

@@ -73,6 +73,36 @@ class SplitDecoder:
         return Scores.of_logits(logits[0])
 
 
+class JointDecoder:
+    """The token table, and `text`."""
+
+    def __init__(self, packages: Packages) -> None:
+        self._packages = packages
+        self._functions, self._table = packages.by_size("text"), packages.bundle.token_table()
+        self.lengths = sorted(self._functions)
+
+    def load(self, length: int) -> None:
+        """The only package's function of that length."""
+        self._packages.load("text", self._functions[length])
+
+    def embed(self, input_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(n,) token ids -> (1, n, hidden)."""
+        return self._table.vectors(input_ids)[None]
+
+    def score(
+        self, hidden: NDArray[np.float32], timestamp_rows: NDArray[np.int64], length: int, clock: Clock
+    ) -> Scores:
+        """Scores at some rows of (1, n, hidden), by the function for `length`."""
+        inputs = decoder_inputs(self._packages, hidden, length)
+        shapes = {"time_class": (1, length), "probabilities": (1, length, 3)}
+        classes, probabilities = self._packages.predict(
+            "text", self._functions[length], inputs, shapes, hidden.shape[1]
+        )
+        clock.lap("decoder")
+        marked = classes[0, timestamp_rows].astype(np.int64)
+        return Scores(marked, marked - 1, probabilities[0, timestamp_rows])
+
+
 def decoder_inputs(packages: Packages, hidden: NDArray[np.float32], length: int) -> dict[str, NDArray[np.float32]]:
     """The inputs of a decoder of `length` from (1, n, hidden), zero-padded on the right.
 

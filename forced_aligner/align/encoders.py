@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from forced_aligner.align.mel import mel_chunks
 from forced_aligner.align.packages import Packages
-from forced_aligner.align.positions import frames_per_call
+from forced_aligner.align.positions import frames_per_call, row_mask
 from forced_aligner.package.contract import MAIN
 from forced_aligner.package.metadata import Dimensions
 
@@ -90,6 +90,48 @@ class SplitEncoder:
         shapes = {"audio_embeddings": (1, frames, dimensions.hidden)}
         function = self._functions[frames]
         (embeddings,) = self._packages.predict("audio_transformer", function, inputs, shapes, len(group))
+        return embeddings[0]
+
+
+class JointEncoder:
+    """`audio` over groups of whole attention windows."""
+
+    def __init__(self, packages: Packages) -> None:
+        self._packages = packages
+        self._functions = packages.by_size("audio")
+        self._groups = WindowGroups(self._functions, packages.dimensions)
+
+    def takes(self, tokens: int) -> bool:
+        """See `WindowGroups.take`."""
+        return self._groups.take(tokens)
+
+    def load(self, tokens: int) -> None:
+        """The functions of the groups."""
+        for frames in {frames for _, frames in self._groups.of(tokens)}:
+            self._packages.load("audio", self._functions[frames])
+
+    def encode(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(bins, frames) log-mel -> (audio tokens, hidden)."""
+        dimensions = self._packages.dimensions
+        chunks = np.concatenate(mel_chunks(mel, dimensions.chunk_frames))  # (chunks, bins, chunk_frames)
+        tokens, size = dimensions.audio_tokens(mel.shape[1]), dimensions.chunk_tokens
+        return np.concatenate(
+            [
+                self._encode(chunks[group.start // size : group.stop // size], min(group.stop, tokens) - group.start, n)
+                for group, n in self._groups.of(tokens)
+            ]
+        )
+
+    def _encode(self, chunks: NDArray[np.float32], real: int, frames: int) -> NDArray[np.float32]:
+        """Run the function for `frames` on (n, bins, chunk_frames), of which `real` rows are no padding."""
+        dimensions = self._packages.dimensions
+        missing = frames // dimensions.chunk_tokens - len(chunks)
+        inputs = {
+            "mel_chunks": np.pad(chunks, ((0, missing), (0, 0), (0, 0))),
+            "row_mask": row_mask(real, frames),
+        }
+        shapes = {"audio_embeddings": (1, frames, dimensions.hidden)}
+        (embeddings,) = self._packages.predict("audio", self._functions[frames], inputs, shapes, real)
         return embeddings[0]
 
 

@@ -27,7 +27,7 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
 
     Raises:
         UserError: the config cannot be read or holds what no aligner has, `--audio-frames` is less than one attention
-            window, or `--decoder-lengths` goes beyond the decoder's positions.
+            window or not of whole chunks where it must be, or `--decoder-lengths` goes beyond the decoder's positions.
     """
     config = load_config(checkpoint)
     try:
@@ -48,6 +48,12 @@ def _metadata(
     if max(options.audio_frames) < dimensions.window_tokens:
         raise UserError(
             f"--audio-frames {max(options.audio_frames)} is less than one window of {dimensions.window_tokens}"
+        )
+    chunk = dimensions.chunk_tokens
+    if options.layout == "compact" and any(frames % chunk for frames in options.audio_frames):
+        raise UserError(
+            f"--layout compact encodes whole chunks: --audio-frames takes multiples of {chunk} with it, not "
+            f"{','.join(map(str, options.audio_frames))}"
         )
     if max(options.decoder_lengths) > positions:
         raise UserError(

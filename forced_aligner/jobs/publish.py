@@ -80,7 +80,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None) -> None:
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
             shutil.copytree(source / record.package, partial / record.package, ignore=hidden)
-        for name in metadata.processor_files:
+        for name in metadata.files:
             shutil.copyfile(source / name, partial / name)
         if parity is not None:
             write_json(parity, partial / PARITY_FILE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+LayoutName = Literal["five", "compact"]  # of `--layout`
 MAIN = "main"  # the function of a package that has one
 # Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
 # bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
@@ -32,7 +34,9 @@ class Layout:
 _TEXT = ("embedding", "decoder_prefill", "lm_head")
 FIVE = Layout("five", ("audio_conv", "audio_transformer", *_TEXT))
 MONOLITHIC = Layout("monolithic", ("audio_encoder", *_TEXT))
-LAYOUTS = (FIVE, MONOLITHIC)  # where a folder holds several, the first one is run
+TOKEN_TABLE = "token_table"  # a file instead of a package
+COMPACT = Layout("compact", ("audio", TOKEN_TABLE, "text"))
+LAYOUTS = (FIVE, MONOLITHIC, COMPACT)  # where a folder holds several, the first one is run
 
 
 def layout_of(components: Collection[str]) -> Layout:
