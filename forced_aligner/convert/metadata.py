@@ -21,6 +21,9 @@ from forced_aligner.package.provenance import tool_versions
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig, Qwen3ASRProcessor
 
+# coremltools casts the classes of FP16 packages to int16, and each row of probabilities has two columns more.
+MAX_CLASSES = 32_765
+
 
 def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options) -> BundleMetadata:
     """The metadata of a conversion of `checkpoint` with `options`, without its packages.
@@ -54,6 +57,10 @@ def _metadata(
         raise UserError(
             f"--layout compact encodes whole chunks: --audio-frames takes multiples of {chunk} with it, not "
             f"{','.join(map(str, options.audio_frames))}"
+        )
+    if options.layout == "compact" and dimensions.num_classes > MAX_CLASSES:
+        raise UserError(
+            f"--layout compact takes at most {MAX_CLASSES} time classes, not {dimensions.num_classes}: give --layout five"
         )
     if max(options.decoder_lengths) > positions:
         raise UserError(
