@@ -325,8 +325,8 @@ class LMHead(nn.Module):
 class TimeClasses(nn.Module):
     """The head, and what a host needs of it: the class of each row, and how sure it is.
 
-    The class is taken from the scores, because the softmax of FP16 scores ties where the scores do not. Of scores that
-    tie, the lowest class wins in torch, numpy and the MIL runtime; Core ML does not say which.
+    The class is taken from the scores and not from the probabilities, which FP16 rounds once more. Of scores that tie,
+    the lowest class wins in torch, numpy and the MIL runtime; Core ML does not say which.
     """
 
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:

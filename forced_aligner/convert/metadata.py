@@ -60,7 +60,8 @@ def _metadata(
         )
     if options.layout == "compact" and dimensions.num_classes > MAX_CLASSES:
         raise UserError(
-            f"--layout compact takes at most {MAX_CLASSES} time classes, not {dimensions.num_classes}: give --layout five"
+            f"--layout compact takes at most {MAX_CLASSES} time classes, not {dimensions.num_classes}: "
+            "give --layout five"
         )
     if max(options.decoder_lengths) > positions:
         raise UserError(
