@@ -87,7 +87,7 @@ def model_card(
         license_name="Apache-2.0" if origin.license == APACHE else None,
         metadata=metadata,
         layout=layout_of(metadata.package_sha256).name,
-        packages=[_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()],
+        packages=_package_rows(metadata),
         token_table=metadata.token_table,
         is_multifunction=metadata.deployment_target != "iOS17",
         compiled=is_compiled,
@@ -141,6 +141,14 @@ def _speed_tables(speed: BenchmarkReport) -> list[tuple[list[str], list[list[str
         ([*CLIP_COLUMNS], [[text(cell) for cell in clip_cells(timing)] for timing in speed.clips]),
         ([*FUNCTION_COLUMNS], [[text(cell) for cell in function_cells(timing)] for timing in speed.functions]),
     ]
+
+
+def _package_rows(metadata: BundleMetadata) -> list[list[str]]:
+    """A row for each package, and one for the token table."""
+    rows = [_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()]
+    if table := metadata.token_table:
+        rows.append([code(table.file), "", "", table.encoding, "", f"{table.size_bytes / 1e6:.2f} MB"])
+    return rows
 
 
 def _package_row(component: Component, record: ComponentRecord, metadata: BundleMetadata) -> list[str]:
