@@ -13,6 +13,7 @@ import typer
 from forced_aligner.base.console import run_app, show
 from forced_aligner.base.paths import DEFAULT_BUNDLE
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
+from forced_aligner.package.contract import LayoutName
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,8 +27,11 @@ def convert(
         ),
     ] = None,
     output_dir: Annotated[Path, typer.Option(help="The converted folder.")] = DEFAULT_BUNDLE,
+    layout: Annotated[
+        LayoutName, typer.Option(help="five: five packages; compact: two and a token table, for fewer calls.")
+    ] = "five",
     components: Annotated[
-        str | None, typer.Option(help="Comma-separated subset; default: the five. Optional: audio_encoder.")
+        str | None, typer.Option(help="Comma-separated subset; default: all. With five, optional: audio_encoder.")
     ] = None,
     decoder_lengths: Annotated[
         str | None,
@@ -80,10 +84,10 @@ def convert(
     from forced_aligner.jobs.host_kit import check_kit, write_kit
     from forced_aligner.jobs.publish import check_hub_folder, lay_out
     from forced_aligner.package.bundle import Bundle
-    from individual_components import DEFAULT_COMPONENTS
+    from individual_components import DEFAULTS_OF
 
     options = Options(
-        components=DEFAULT_COMPONENTS if components is None else parse_components(components),
+        components=DEFAULTS_OF[layout] if components is None else parse_components(components),
         decoder_lengths=parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS[deployment_target],
         audio_frames=parse_sizes("--audio-frames", audio_frames) or DEFAULT_FRAMES[deployment_target],
         precision=precision,
@@ -93,6 +97,7 @@ def convert(
         compress=compress,
         calibrate=calibrate,
         force=force,
+        layout=layout,
     )
     options.validate()
     if base_model is not None and package is None:
@@ -106,8 +111,8 @@ def convert(
             raise UserError("--package and --host-kit name one folder: --package has the kit in host/ anyway")
         check_kit(host_kit, options.components, output_dir)
     metadata = convert(checkpoint, output_dir, options)
-    size_mb = sum(record.size_bytes for record in metadata.components.values()) / 1e6
-    show(f"{checkpoint.model_id}: {len(metadata.components)} packages, {size_mb:.1f} MB, in {output_dir}")
+    size_mb, table = metadata.size_bytes / 1e6, " and a token table" if metadata.token_table else ""
+    show(f"{checkpoint.model_id}: {len(metadata.components)} packages{table}, {size_mb:.1f} MB, in {output_dir}")
     if package is not None:
         lay_out(output_dir, package, base_model, checkpoint)
         show(f"ready for a model hub: {package}")

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen3ASRForTokenClassification
 
-from forced_aligner.package.contract import MASKED
-from forced_aligner.package.metadata import Dimensions, Precision
+from forced_aligner.package.contract import COMPACT, MASKED, LayoutName
+from forced_aligner.package.metadata import Dimensions, Precision, conv_length
 
 QUERY_BLOCK = 512  # the most query rows in one block of the decoder's attention
 LENGTH_STEP = 64  # decoder lengths are multiples of it
@@ -64,29 +64,45 @@ class Layered(nn.Module):
 
 
 class AudioLayer(nn.Module):
-    """One layer of the audio transformer."""
+    """One layer of the audio transformer.
 
-    def __init__(self, layer: Any) -> None:
+    With a `window`, so many rows attend to each other at a time: that is the block-diagonal mask of the windows without
+    the mask, and without the work on what it excludes.
+    """
+
+    def __init__(self, layer: Any, window: int | None = None) -> None:
         super().__init__()
         self.layer = layer
+        self.window = window
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """(1, n, 1024), additive mask (1, 1, n, n) or none -> (1, n, 1024)."""
+        """(1, n, 1024), additive mask (1, 1, n or 1, n) or none -> (1, n, 1024)."""
         layer = self.layer
         x = x + self._attention(layer.self_attn, layer.self_attn_layer_norm(x), attention_mask)
         return x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
 
-    @staticmethod
-    def _attention(attention: Any, x: Tensor, attention_mask: Tensor | None) -> Tensor:
+    def _attention(self, attention: Any, x: Tensor, attention_mask: Tensor | None) -> Tensor:
         def heads(projected: Tensor) -> Tensor:  # (1, n, 1024) -> (1, 16, n, 64)
             return projected.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
 
         query = heads(attention.q_proj(x) * attention.scaling)
-        scores = query @ heads(attention.k_proj(x)).transpose(-1, -2)  # (1, 16, n, n)
-        if attention_mask is not None:
-            scores = scores + attention_mask
-        mixed = scores.softmax(-1) @ heads(attention.v_proj(x))  # (1, 16, n, 64)
+        key, value = heads(attention.k_proj(x)), heads(attention.v_proj(x))
+        if self.window is None or attention_mask is None or x.shape[1] <= self.window:
+            mixed = _attend(query, key, value, attention_mask)  # (1, 16, n, 64)
+        else:
+            windows = (slice(start, start + self.window) for start in range(0, x.shape[1], self.window))
+            mixed = torch.cat(
+                [_attend(query[:, :, w], key[:, :, w], value[:, :, w], attention_mask[..., w]) for w in windows], 2
+            )
         return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of (1, heads, n, 64), the query being scaled, with an additive mask -> (1, heads, n, 64)."""
+    scores = query @ key.transpose(-1, -2)  # (1, 16, n, n)
+    if mask is not None:
+        scores = scores + mask
+    return scores.softmax(-1) @ value
 
 
 class Projection(nn.Module):
@@ -134,6 +150,35 @@ class AudioEncoder(Layered):
     def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
         first = nn.Sequential(AudioConv(model), Passthrough())
         super().__init__(first, map(AudioLayer, model.model.audio_tower.layers), Projection(model))
+
+
+class AudioStart(nn.Module):
+    """The convolutions over all chunks of a call at once; their rows in the order of time."""
+
+    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+        super().__init__()
+        self.conv = AudioConv(model)
+
+    def forward(self, mel_chunks: Tensor, row_mask: Tensor) -> tuple[Tensor, ...]:
+        """(N, 128, 100), (1, 1, 1, 13 N) -> (1, 13 N, 1024), and the mask."""
+        return self.conv(mel_chunks).flatten(0, 1).unsqueeze(0), row_mask
+
+
+class Audio(Layered):
+    """The whole audio encoder over N chunks: convolutions, transformer and projector in one.
+
+    The rows attend within windows of 104, from the first one on. The host passes which rows are padding. Only the last
+    chunk of a clip may be partial, so the padding is always at the end, and no real row's place depends on it.
+
+    Inputs: (N, 128, 100) log-mel, (1, 1, 1, 13 N) mask of 0 or -1e4. Output: (1, 13 N, 1024).
+    """
+
+    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+        config = model.config.audio_config
+        chunk = 2 * config.n_window
+        window = conv_length(chunk) * (config.n_window_infer // chunk)  # 104
+        layers = (AudioLayer(layer, window) for layer in model.model.audio_tower.layers)
+        super().__init__(AudioStart(model), layers, Projection(model))
 
 
 class Embedding(nn.Module):
@@ -277,6 +322,40 @@ class LMHead(nn.Module):
         return self.score(rms_norm(hidden_states, self.norm.weight, self.norm.variance_epsilon))
 
 
+class TimeClasses(nn.Module):
+    """The head, and what a host needs of it: the class of each row, and how sure it is.
+
+    The class is taken from the scores and not from the probabilities, which FP16 rounds once more. Of scores that tie,
+    the lowest class wins in torch, numpy and the MIL runtime; Core ML does not say which.
+    """
+
+    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+        super().__init__()
+        self.head = LMHead(model)
+
+    def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, L, 1024) -> (1, L) int32 classes; (1, L, 3) probabilities of the class before, the class, the one after.
+
+        A class before the first or after the last one has a probability of 0.
+        """
+        scores = self.head(hidden_states)  # (1, L, 5000)
+        classes = scores.argmax(-1, keepdim=True)  # (1, L, 1)
+        probabilities = F.pad(scores.softmax(-1), (1, 1))  # (1, L, 5002): class c is in column c + 1
+        columns = torch.cat((classes, classes + 1, classes + 2), -1)
+        return classes.squeeze(-1).int(), probabilities.gather(-1, columns)
+
+
+class Text(Layered):
+    """The decoder and the head in one, on every row: the head costs 1 % of the decoder's work.
+
+    Inputs: those of `DecoderPrefill`. Outputs: those of `TimeClasses`.
+    """
+
+    def __init__(self, model: Qwen3ASRForTokenClassification) -> None:
+        decoder = DecoderPrefill(model)
+        super().__init__(decoder.first, decoder.layers, TimeClasses(model))
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """An input or output. A string in `shape` names a field of `Sizes` or `Dimensions`; 'seq' is flexible, from 1."""
@@ -294,6 +373,11 @@ class Sizes:
     dimensions: Dimensions
     frames: int  # of the audio transformer, per call
     length: int  # decoder sequence length
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of 1 s that make so many frames."""
+        return self.frames // self.dimensions.chunk_tokens
 
     def resolve(self, spec: TensorSpec) -> tuple[int | None, ...]:
         """The shape of `spec`, with None for a flexible axis."""
@@ -317,6 +401,8 @@ class Component:
     description: str
     is_default: bool = True
     varies: Literal["frames", "length"] | None = None  # the field of `Sizes` with one function for each value
+    layout: LayoutName = "five"
+    uncompressed: tuple[Literal["last"], ...] = ()  # parts of a `Layered` wrapper that `--compress` leaves as they are
 
     @property
     def package(self) -> str:
@@ -326,6 +412,11 @@ class Component:
 
 _MEL = TensorSpec("mel_input", (1, "mel_bins", "chunk_frames"), "log-mel of one chunk, zero-padded to 1 s")
 _AUDIO_EMBEDDINGS = "audio frames in the decoder's embedding space"
+_DECODER_INPUTS = (
+    TensorSpec("hidden_states", (1, "length", "hidden"), "embedded prompt, zero-padded on the right"),
+    TensorSpec("position_cos", (1, "length", "head_dim"), "cos of the rotary angles; 1 at position 0"),
+    TensorSpec("position_sin", (1, "length", "head_dim"), "sin of the rotary angles"),
+)
 
 COMPONENTS: dict[str, Component] = {
     component.key: component
@@ -365,11 +456,7 @@ COMPONENTS: dict[str, Component] = {
         Component(
             "decoder_prefill",
             DecoderPrefill,
-            (
-                TensorSpec("hidden_states", (1, "length", "hidden"), "embedded prompt, zero-padded on the right"),
-                TensorSpec("position_cos", (1, "length", "head_dim"), "cos of the rotary angles; 1 at position 0"),
-                TensorSpec("position_sin", (1, "length", "head_dim"), "sin of the rotary angles"),
-            ),
+            _DECODER_INPUTS,
             (TensorSpec("output_hidden", (1, "length", "hidden"), "decoder states before the final norm"),),
             "float32",
             "Causal decoder in one pass; one function for each sequence length, sharing their weights.",
@@ -392,6 +479,39 @@ COMPONENTS: dict[str, Component] = {
             "Monolithic audio encoder, one chunk a call: faster, without attention across chunks, less accurate.",
             is_default=False,
         ),
+        Component(
+            "audio",
+            Audio,
+            (
+                TensorSpec("mel_chunks", ("chunks", "mel_bins", "chunk_frames"), "log-mel chunks, zero-padded"),
+                TensorSpec("row_mask", (1, 1, 1, "frames"), "0 at a real row, -1e4 at a padded one"),
+            ),
+            (TensorSpec("audio_embeddings", (1, "frames", "hidden"), _AUDIO_EMBEDDINGS),),
+            "float32",
+            "Audio encoder over whole attention windows; functions for several counts of chunks.",
+            varies="frames",
+            layout="compact",
+        ),
+        Component(
+            "text",
+            Text,
+            _DECODER_INPUTS,
+            (
+                TensorSpec("time_class", (1, "length"), "the class with the highest score", torch.int32),
+                TensorSpec("probabilities", (1, "length", 3), "of the class before, the class, and the class after"),
+            ),
+            "float32",
+            "Causal decoder and timestamp classifier in one pass; one function for each sequence length.",
+            varies="length",
+            layout="compact",
+            uncompressed=("last",),
+        ),
     )
 }
-DEFAULT_COMPONENTS = tuple(key for key, component in COMPONENTS.items() if component.is_default)
+# What a conversion of each layout may have, and what it has unless `--components` says less or more.
+COMPONENTS_OF: dict[LayoutName, tuple[str, ...]] = {
+    "five": tuple(key for key, component in COMPONENTS.items() if component.layout == "five"),
+    "compact": COMPACT.components,
+}
+DEFAULT_COMPONENTS = tuple(key for key in COMPONENTS_OF["five"] if COMPONENTS[key].is_default)
+DEFAULTS_OF: dict[LayoutName, tuple[str, ...]] = {"five": DEFAULT_COMPONENTS, "compact": COMPACT.components}

@@ -22,6 +22,7 @@ from forced_aligner.base.paths import (
     DEFAULT_SWEEP,
 )
 from forced_aligner.output.limits import WEAK
+from forced_aligner.package.contract import LayoutName
 from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -187,6 +188,7 @@ def sweep(
     decoder_lengths: Annotated[
         str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
     ] = None,
+    layout: Annotated[LayoutName, typer.Option(help="As convert-coreml.py takes it.")] = "five",
     dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
     num_files: Annotated[
         int | None, typer.Option(min=1, help="At most so many files, drawn as compare-models.py draws. (default: all)")
@@ -208,7 +210,7 @@ def sweep(
     from forced_aligner.score.tables import print_rows
 
     lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
-    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, runtime)
+    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, runtime, layout)
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     is_demo = checkpoint.model_id == DEMO_MODEL_ID

@@ -72,9 +72,9 @@ def packages_side(folder: Path) -> Runner:
 
     def run(samples: Any, words: list[str]) -> tuple[Any, dict[str, float]]:
         clock = Clock()
-        logits = aligner.timestamp_logits(samples, words, clock)
+        scores = aligner.timestamp_scores(samples, words, clock)
         clock.lap("head")
-        return logits[0], {stage: round(ms / 1000, 3) for stage, ms in clock.laps.items()}
+        return scores.classes, {stage: round(ms / 1000, 3) for stage, ms in clock.laps.items()}
 
     return run
 
@@ -94,7 +94,7 @@ def pytorch_side(folder: Path) -> Runner:
         inputs, _ = processor.prepare_forced_aligner_inputs(samples, " ".join(words), "English")
         with torch.inference_mode():
             logits = model(**inputs).logits
-        return logits[inputs["input_ids"] == model.config.timestamp_token_id].numpy(), {}
+        return logits[inputs["input_ids"] == model.config.timestamp_token_id].argmax(-1).numpy(), {}
 
     return run
 
@@ -108,7 +108,7 @@ def baseline_side(folder: Path) -> Runner:
 
     bundle = Bundle.open(folder / PACKAGES)
     chain = BaselineChain(folder / BASELINE, Aligner(bundle, MilBackend(bundle)))
-    return lambda samples, words: (chain.timestamp_logits(samples, words)[0], {})
+    return lambda samples, words: (chain.timestamp_logits(samples, words)[0].argmax(-1), {})
 
 
 def serve(side: str, folder: Path, pipe: Any) -> None:
@@ -118,10 +118,10 @@ def serve(side: str, folder: Path, pipe: Any) -> None:
     pipe.send(None)
     while (job := pipe.recv()) is not None:
         started = time.perf_counter()
-        logits, stages = run(*job)
+        classes, stages = run(*job)
         wall_s = time.perf_counter() - started - stages.get("load", 0.0)
         peak_mb = peak_bytes() / 1e6
-        pipe.send((logits.argmax(-1), {"wall_s": round(wall_s, 3), "peak_mb": round(peak_mb), "stages_s": stages}))
+        pipe.send((classes, {"wall_s": round(wall_s, 3), "peak_mb": round(peak_mb), "stages_s": stages}))
 
 
 def measure(folder: Path, durations_s: list[float], rounds: int) -> list[dict[str, Any]]:

@@ -51,20 +51,20 @@ def main() -> None:
     from forced_aligner.jobs.convert import convert
     from forced_aligner.jobs.reference import make_reference
     from forced_aligner.package.bundle import Bundle
-    from forced_aligner.package.contract import SPLIT_ENCODER
+    from forced_aligner.package.contract import MONOLITHIC
     from forced_aligner.runtime.mil.backend import MilBackend
     from forced_aligner.score.gate import Gate
     from forced_aligner.score.tables import SCORE_COLUMNS, score_cells
-    from individual_components import COMPONENTS
+    from individual_components import COMPONENTS_OF
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = find_checkpoint(DEMO_MODEL_ID)
         clips = load_clips("demo", None, is_demo_model=True, language=None)
         reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
-        convert(checkpoint, folder / "m", Options(tuple(COMPONENTS), audio_frames=MOBIUS_FRAMES))
+        convert(checkpoint, folder / "m", Options(COMPONENTS_OF["five"], audio_frames=MOBIUS_FRAMES))
         bundle = Bundle.open(folder / "m")
-        records = {key: record for key, record in bundle.metadata.components.items() if key not in SPLIT_ENCODER}
+        records = {key: record for key, record in bundle.metadata.components.items() if key in MONOLITHIC.components}
         monolithic = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": records}))
         variants = {
             "this project": Aligner(bundle, MilBackend(bundle)),

@@ -82,7 +82,7 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
         words = split_words(processor, clip.transcript, "English")
         expected, same = logits.argmax(-1).numpy(), {}
         for name, mask in (("same_percent", window_mask), ("same_without_mask_percent", attend_all)):
-            classes = Aligner(bundle, backend, mask).timestamp_logits(samples, words)[0].argmax(-1)
+            classes = Aligner(bundle, backend, mask).timestamp_scores(samples, words).classes
             same[name] = classes == expected
         rows.append(
             {

@@ -122,7 +122,7 @@ class BaselineChain:
         return self._programs[key].function()(inputs)["output"]
 
     def timestamp_logits(self, samples: NDArray[np.float32], words: list[str]) -> NDArray[np.float32]:
-        """Like `Aligner.timestamp_logits`, for clips that fit the shapes."""
+        """(1, 2 * words, classes) scores of the time classes, for clips that fit the shapes."""
         from forced_aligner.align.mel import log_mel, mel_chunks
         from forced_aligner.align.positions import rotary_embedding, window_mask
         from forced_aligner.align.prompt import prompt_ids

@@ -19,6 +19,7 @@ quiet_libraries()  # before torch, transformers and coremltools, which the fixtu
 FLOAT16_LENGTHS = (256, 768)  # the longest demo clip has 747 tokens
 FLOAT16_FRAMES = (78, 208)
 DECODER_LENGTHS = (256, 640, 1024)  # 640 has two query blocks of 320
+COMPACT_FRAMES = (52, 117, 221)  # 4, 9 and 17 chunks: the last function holds two windows and a chunk of padding
 AUDIO_FRAMES = (52, 104, 256)  # half a window, one, and two with room for padding
 
 
@@ -194,10 +195,20 @@ def converted(checkpoint, folder, *arguments, **options):
 @pytest.fixture(scope="session")
 def demo_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in all six packages, mixed precision."""
-    from individual_components import COMPONENTS
+    from individual_components import COMPONENTS_OF
 
     folder = tmp_path_factory.mktemp("bundle") / "demo"
-    return converted(demo_checkpoint, folder, tuple(COMPONENTS), DECODER_LENGTHS, AUDIO_FRAMES)
+    return converted(demo_checkpoint, folder, COMPONENTS_OF["five"], DECODER_LENGTHS, AUDIO_FRAMES)
+
+
+@pytest.fixture(scope="session")
+def compact_bundle(demo_checkpoint, tmp_path_factory):
+    """The demo aligner in the compact layout, in float32."""
+    from individual_components import DEFAULTS_OF
+
+    folder = tmp_path_factory.mktemp("bundle") / "compact"
+    options = {"layout": "compact", "precision": "float32"}
+    return converted(demo_checkpoint, folder, DEFAULTS_OF["compact"], DECODER_LENGTHS, COMPACT_FRAMES, **options)
 
 
 @pytest.fixture(scope="session")

@@ -5,25 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from forced_aligner.align.scores import Scores
 from forced_aligner.data.records import WordTime
 
 
-def word_confidences(logits: NDArray[np.float32], bins: NDArray[np.int64]) -> list[float]:
+def word_confidences(scores: Scores, bins: NDArray[np.int64]) -> list[float]:
     """The confidence of each word, 0 to 1.
 
     The confidence of a boundary is the probability of its time bin and the two neighbouring bins. That of a word is
     the lower one of its start and its end. If the monotonic repair moved a time, the bin after the move counts.
 
     Args:
-        logits: (1, 2 * words, classes) scores of the time classes.
+        scores: two rows a word. Where they know three classes of a row alone, a moved time gets what is known.
         bins: (words, 2) time bins of start and end.
     """
-    scores = logits[0] - logits[0].max(-1, keepdims=True)
-    probabilities = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    boundaries = [
-        float(row[max(0, time_bin - 1) : time_bin + 2].sum())
-        for row, time_bin in zip(probabilities, bins.reshape(-1), strict=True)
-    ]
+    boundaries = scores.near(bins.reshape(-1))
     return [min(start, end) for start, end in zip(boundaries[::2], boundaries[1::2], strict=True)]
 
 

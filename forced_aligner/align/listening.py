@@ -68,9 +68,9 @@ class Listener:
         if fitting == 0:
             return judge_words(np.zeros((0, 2), np.int64), np.zeros(0))
         audio = self.encoded(start, end)
-        logits = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
-        bins = logits[0].argmax(-1).reshape(-1, 2)
-        confidences = np.array(word_confidences(logits, bins))
+        scores = self.aligner.score_words(audio, [self.words[index] for index in words[:fitting]], self.clock)
+        bins = scores.classes.reshape(-1, 2)
+        confidences = np.array(word_confidences(scores, bins))
         self.clock.lap("head")
         return judge_words(bins, confidences)
 

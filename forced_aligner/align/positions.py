@@ -39,6 +39,11 @@ def window_mask(real: int, frames: int, window: int) -> NDArray[np.float32]:
     return mask[None, None].astype(np.float32)
 
 
+def row_mask(real: int, frames: int) -> NDArray[np.float32]:
+    """(1, 1, 1, frames) additive mask: 0 at the first `real` frames, `MASKED` at the padding behind them."""
+    return np.where(np.arange(frames) < real, np.float32(0.0), np.float32(MASKED))[None, None, None]
+
+
 def frames_per_call(frames: int, window: int) -> int:
     """Real frames in one call of an audio transformer of `frames`: as many whole windows as fit; 0 if none fits."""
     return frames // window * window

@@ -1,4 +1,4 @@
-"""From the head's scores to word times: the processor's own decoding and monotonic repair."""
+"""From the head's classes to word times: the processor's own decoding and monotonic repair."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ SNAPPED_RUN = 2  # times in a row out of order that transformers' `_fix_timestam
 
 
 def word_times(
-    processor: Qwen3ASRProcessor, logits: NDArray[np.float32], words: list[str], timestamp: int, segment_ms: float
+    processor: Qwen3ASRProcessor, classes: NDArray[np.int64], words: list[str], timestamp: int, segment_ms: float
 ) -> list[WordTime]:
     """The times of `words`, in ms, in order.
 
     Args:
         processor: decodes the classes and repairs their order. It gets the `<timestamp>` rows only.
-        logits: (1, 2 * words, classes) scores of the time classes.
+        classes: (2 * words,) time classes, of the start and the end of each word.
         words: the words, as `split_words` returns them.
         timestamp: the token id of `<timestamp>`.
         segment_ms: duration of one class.
     """
     import torch
 
+    scores = torch.nn.functional.one_hot(torch.from_numpy(classes))[None]  # the processor takes the largest of a row
     (items,) = processor.decode_forced_alignment(
-        torch.from_numpy(logits), torch.full(logits.shape[:2], timestamp), [words], timestamp, segment_ms
+        scores, torch.full(scores.shape[:2], timestamp), [words], timestamp, segment_ms
     )
     return [word_time(item) for item in items]
 

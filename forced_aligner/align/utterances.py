@@ -55,9 +55,9 @@ class Utterance:
             return
         aligner = listener.aligner
         texts = [listener.words[index] for index in words]
-        logits = aligner.score_words(listener.encoded(self.start, self.end), texts, listener.clock)
-        times = aligner.word_times(logits, texts)
-        self.confidences = np.array(word_confidences(logits, bins_of(times, listener.segment_ms)))
+        scores = aligner.score_words(listener.encoded(self.start, self.end), texts, listener.clock)
+        times = aligner.word_times(scores, texts)
+        self.confidences = np.array(word_confidences(scores, bins_of(times, listener.segment_ms)))
         listener.clock.lap("head")
         found = np.array([(word.start_time_ms, word.end_time_ms) for word in times])
         offset_ms, end_ms = 1000 * self.start / SAMPLE_RATE_HZ, 1000 * self.end / SAMPLE_RATE_HZ

@@ -15,12 +15,14 @@ from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.package.contract import TOKEN_TABLE
 from forced_aligner.package.coremltools_internals import linear_quantize_weights, palettize_weights
 from forced_aligner.package.metadata import Compression
 
 INT4_BLOCK = 32  # input channels that share a scale
 PALETTE_BITS = 6
 MIN_ELEMENTS = 2048  # coremltools' own threshold: below it, a scale or a palette costs more than it saves
+TABLE_PRESETS = ("none", "int8")  # a row of another one would not be made of whole bytes
 UNCOMPRESSED = ("lm_head",)  # unless named in --compress: it is small, and its rows decide between neighbouring bins
 MAX_KMEANS_ROUNDS = 200  # the iteration ends earlier when no centre moves
 _CHUNK_ELEMENTS = 1 << 24  # of a weight, counted at once
@@ -51,7 +53,7 @@ def parse_compress(text: str, components: Sequence[str]) -> dict[str, Compressio
         components: the keys of the components that are converted.
 
     Raises:
-        UserError: an unknown preset or component, or two presets for one.
+        UserError: an unknown preset or component, two presets for one, or one that a token table cannot have.
     """
     presets: dict[str, Compression] = {preset: preset for preset in get_args(Compression)}
     named: dict[str, Compression] = {}
@@ -70,8 +72,17 @@ def parse_compress(text: str, components: Sequence[str]) -> dict[str, Compressio
             named[key] = presets[preset]
         else:
             common.append(presets[preset])
+    if named.get(TOKEN_TABLE, "none") not in TABLE_PRESETS:
+        raise UserError(f"--compress gives {TOKEN_TABLE} {named[TOKEN_TABLE]}, but it takes none or int8 alone")
     default = common[0] if common else "none"
-    return {key: named.get(key, "none" if key in UNCOMPRESSED else default) for key in components}
+    return {key: named.get(key, _default_preset(key, default)) for key in components}
+
+
+def _default_preset(component: str, preset: Compression) -> Compression:
+    """The preset of a component that `--compress` does not name, if it gives `preset` to all."""
+    if component in UNCOMPRESSED:
+        return "none"
+    return "int8" if component == TOKEN_TABLE and preset not in TABLE_PRESETS else preset
 
 
 def compressible(block: MIL_pb2.Block) -> set[str]:

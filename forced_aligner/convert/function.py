@@ -45,7 +45,7 @@ class FunctionConverter:
         whole = Signature(
             [_tensor_type(spec, self.sizes) for spec in self.component.inputs],
             tuple(_example(spec, self.sizes) for spec in self.component.inputs),
-            [ct.TensorType(dtype=np.float32) for _ in self.component.outputs],
+            [ct.TensorType(dtype=_numpy_type(spec)) for spec in self.component.outputs],
         )
         if not isinstance(wrapper, Layered):
             return [Instance("whole", self._convert_template("whole", wrapper, whole))]
@@ -71,7 +71,8 @@ class FunctionConverter:
             Instance(f"layer_{index}", layer, self.model.parameters(module))
             for index, module in enumerate(wrapper.layers)
         ]
-        return [Instance("first", first), *layers, Instance("last", last)]
+        is_compressible = "last" not in self.component.uncompressed
+        return [Instance("first", first), *layers, Instance("last", last, is_compressible=is_compressible)]
 
     def _convert_template(self, name: str, module: nn.Module, signature: Signature) -> Template:
         package = self.scratch_dir / f"{name}.mlpackage"
@@ -88,4 +89,8 @@ def _example(spec: TensorSpec, sizes: Sizes) -> torch.Tensor:
 def _tensor_type(spec: TensorSpec, sizes: Sizes) -> ct.TensorType:
     flexible = ct.RangeDim(1, sizes.length, default=TRACE_SEQUENCE)
     shape = [flexible if size is None else size for size in sizes.resolve(spec)]
-    return ct.TensorType(name=spec.name, shape=shape, dtype=np.int32 if spec.dtype == torch.int32 else np.float32)
+    return ct.TensorType(name=spec.name, shape=shape, dtype=_numpy_type(spec))
+
+
+def _numpy_type(spec: TensorSpec) -> type[np.generic]:
+    return np.int32 if spec.dtype == torch.int32 else np.float32

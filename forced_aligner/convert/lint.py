@@ -21,7 +21,7 @@ from forced_aligner.package.weight_file import WeightFile, decode
 
 MAX_RANK = 5  # Core ML's limit
 ANE_RANK = 4  # the Neural Engine's limit
-ANE_COMPONENTS = ("audio_transformer", "decoder_prefill")
+ANE_COMPONENTS = ("audio_transformer", "decoder_prefill", "audio", "text")
 FLEXIBLE_COMPONENTS = ("embedding", "lm_head")
 FLOATS = (MIL_pb2.FLOAT16, MIL_pb2.FLOAT32)
 UNSUPPORTED = (MIL_pb2.FLOAT64, MIL_pb2.INT64, MIL_pb2.UINT64)  # on every target

@@ -21,13 +21,16 @@ from forced_aligner.package.provenance import tool_versions
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig, Qwen3ASRProcessor
 
+# coremltools casts the classes of FP16 packages to int16, and each row of probabilities has two columns more.
+MAX_CLASSES = 32_765
+
 
 def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options) -> BundleMetadata:
     """The metadata of a conversion of `checkpoint` with `options`, without its packages.
 
     Raises:
         UserError: the config cannot be read or holds what no aligner has, `--audio-frames` is less than one attention
-            window, or `--decoder-lengths` goes beyond the decoder's positions.
+            window or not of whole chunks where it must be, or `--decoder-lengths` goes beyond the decoder's positions.
     """
     config = load_config(checkpoint)
     try:
@@ -48,6 +51,17 @@ def _metadata(
     if max(options.audio_frames) < dimensions.window_tokens:
         raise UserError(
             f"--audio-frames {max(options.audio_frames)} is less than one window of {dimensions.window_tokens}"
+        )
+    chunk = dimensions.chunk_tokens
+    if options.layout == "compact" and any(frames % chunk for frames in options.audio_frames):
+        raise UserError(
+            f"--layout compact encodes whole chunks: --audio-frames takes multiples of {chunk} with it, not "
+            f"{','.join(map(str, options.audio_frames))}"
+        )
+    if options.layout == "compact" and dimensions.num_classes > MAX_CLASSES:
+        raise UserError(
+            f"--layout compact takes at most {MAX_CLASSES} time classes, not {dimensions.num_classes}: "
+            "give --layout five"
         )
     if max(options.decoder_lengths) > positions:
         raise UserError(

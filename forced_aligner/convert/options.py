@@ -8,9 +8,9 @@ from typing import Literal
 from forced_aligner.base.errors import UserError
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
-from forced_aligner.package.contract import MAX_AUDIO_FRAMES, MAX_DECODER_LENGTH, MAX_FUNCTIONS
+from forced_aligner.package.contract import MAX_AUDIO_FRAMES, MAX_DECODER_LENGTH, MAX_FUNCTIONS, LayoutName
 from forced_aligner.package.metadata import Precision
-from individual_components import COMPONENTS, LENGTH_STEP, Component
+from individual_components import COMPONENTS_OF, LENGTH_STEP, Component
 
 MAX_DIGITS = 9  # of a size; Python itself refuses to read thousands of digits
 
@@ -48,6 +48,7 @@ class Options:
     compress: str = "none"  # see compression.parse_compress
     calibrate: int = 0  # number of clips to run; 0: no calibration
     force: bool = False
+    layout: LayoutName = "five"
 
     def component_precision(self, component: Component) -> Precision:
         """The precision of one component."""
@@ -59,11 +60,12 @@ class Options:
         Raises:
             UserError: a component is unknown, a size is not valid, or two options exclude each other.
         """
+        expected = COMPONENTS_OF[self.layout]
         for key in self.components:
-            if key not in COMPONENTS:
-                raise UserError(f"no component {key[:80]!r}; expected some of {', '.join(COMPONENTS)}")
+            if key not in expected:
+                raise UserError(f"no component {key[:80]!r}; expected some of {', '.join(expected)}")
         if not self.components:
-            raise UserError(f"no component to convert; expected some of {', '.join(COMPONENTS)}")
+            raise UserError(f"no component to convert; expected some of {', '.join(expected)}")
         self._check_sizes("--decoder-lengths", self.decoder_lengths, MAX_DECODER_LENGTH)
         self._check_sizes("--audio-frames", self.audio_frames, MAX_AUDIO_FRAMES)
         for length in self.decoder_lengths:

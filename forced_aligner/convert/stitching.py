@@ -107,7 +107,7 @@ def _store_weights(function: MIL_pb2.Function, instance: Instance, store: Weight
     """Write every weight of an instance to the store: a parameter of the instance, or else the template's weight."""
     template, block = instance.template, _block(function)
     constants = {operation.outputs[0].name: operation for operation in block.operations if operation.type == "const"}
-    compressed = compressible(block) if store.preset != "none" else set()
+    compressed = compressible(block) if store.preset != "none" and instance.is_compressible else set()
     for constant, value in list(file_values(function)):
         offset, (dtype, shape) = value.blobFileValue.offset, tensor_type(value.type)
         key: Hashable

@@ -77,11 +77,13 @@ class Instance:
         name: unique within the function; it becomes the prefix of all names.
         template: what is used.
         parameters: these replace the template's parameters of the same names.
+        is_compressible: whether `--compress` is for its weights.
     """
 
     name: str
     template: Template
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    is_compressible: bool = True
 
 
 def copy_with_random_parameters(module: nn.Module) -> nn.Module:

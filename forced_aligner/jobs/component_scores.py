@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ from forced_aligner.runtime.wrapped import WrappedBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
 from forced_aligner.score.records import ComponentScore, Reference
-from individual_components import COMPONENTS, DEFAULT_COMPONENTS
+from individual_components import COMPONENTS
 
+MASKS = {"audio_transformer": "attention_mask", "audio": "row_mask"}  # component -> the input that tells its padding
 MEASURED_CALLS = 4  # calls of each component whose outputs are compared with PyTorch
 
 
@@ -34,7 +36,7 @@ class Call:
     component: str
     function: str
     inputs: Mapping[str, NDArray[Any]]
-    expected: NDArray[np.float32]
+    expected: Mapping[str, NDArray[Any]]
     rows: int | None
 
 
@@ -43,7 +45,7 @@ class Recorder(WrappedBackend):
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
-        self.calls: dict[str, list[tuple[str, Mapping[str, NDArray[Any]]]]] = {key: [] for key in DEFAULT_COMPONENTS}
+        self.calls: dict[str, list[tuple[str, Mapping[str, NDArray[Any]]]]] = defaultdict(list)
 
     def predict(self, component: str, function: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """As the backend within."""
@@ -65,7 +67,9 @@ def record_calls(checkpoint: Checkpoint, bundle: Bundle, reference: Reference, r
         for function, inputs in recorded:
             arguments = [torch.from_numpy(np.ascontiguousarray(inputs[spec.name])) for spec in component.inputs]
             with torch.inference_mode():
-                expected = wrapper(*arguments).numpy()
+                made = wrapper(*arguments)
+            outputs = made if isinstance(made, tuple) else (made,)
+            expected = {spec.name: value.numpy() for spec, value in zip(component.outputs, outputs, strict=True)}
             calls.append(Call(key, function, inputs, expected, real_rows(key, inputs)))
     return calls
 
@@ -75,19 +79,27 @@ def real_rows(key: str, inputs: Mapping[str, NDArray[Any]]) -> int | None:
 
     A padded frame attends to nothing, which FP16 does in another way than FP32: -1e4 plus a score is rounded to eights.
     """
-    if key == "audio_transformer":
-        return int(np.flatnonzero((inputs["attention_mask"] == 0).any((0, 1, 2)))[-1]) + 1
-    if key == "decoder_prefill":
+    if mask := MASKS.get(key):
+        return int(np.flatnonzero((inputs[mask] == 0).any((0, 1, 2)))[-1]) + 1
+    if COMPONENTS[key].varies == "length":
         return int(np.flatnonzero(inputs["hidden_states"].any((0, 2)))[-1]) + 1
     return None
 
 
 def measure_component(backend: Backend, calls: Sequence[Call], key: str) -> ComponentScore:
-    """PSNR of a component against PyTorch in float32 over its recorded calls, and whether all of it is finite."""
+    """PSNR of a component against PyTorch in float32 over its recorded calls, and whether all of it is finite.
+
+    An output of whole numbers is a choice, such as a class. A row where it differs has other neighbours, so its other
+    outputs are left out: how many choices differ is what the boundaries tell.
+    """
     worst, finite = np.inf, True
-    for call in calls:
-        if call.component == key:
-            (output,) = backend.predict(key, call.function, call.inputs).values()
-            finite = finite and bool(np.isfinite(output).all())
-            worst = min(worst, psnr_db(output[:, : call.rows], call.expected[:, : call.rows]))
+    for call in [call for call in calls if call.component == key]:
+        outputs = backend.predict(key, call.function, call.inputs)
+        given = {name: outputs[name][0, : call.rows] for name in call.expected}
+        expected = {name: array[0, : call.rows] for name, array in call.expected.items()}
+        choices = [name for name, array in expected.items() if np.issubdtype(array.dtype, np.integer)]
+        same = np.all([given[name] == expected[name] for name in choices], axis=0)  # (rows,); True without choices
+        for name in expected.keys() - set(choices):
+            finite = finite and bool(np.isfinite(outputs[name]).all())
+            worst = min(worst, psnr_db(given[name][same], expected[name][same]))
     return ComponentScore(psnr_db=round(worst, 2) if np.isfinite(worst) else None, finite=finite)

@@ -20,13 +20,16 @@ from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.checkpoint.processor import load_processor, save_processor
 from forced_aligner.convert.calibration import announce
 from forced_aligner.convert.component import convert_component, existing_objects_frozen
+from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.lint import lint_package
 from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
+from forced_aligner.convert.token_table import convert_token_table
 from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.calibrate import measure_magnitudes
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.package.bundle import Bundle, require_own_files
+from forced_aligner.package.contract import TOKEN_TABLE
 from forced_aligner.package.folder import refuse_existing, write_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 from forced_aligner.runtime.measurements import BenchmarkReport
@@ -57,7 +60,7 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
     with write_folder(output_dir, check) as folder, existing_objects_frozen():
         save_processor(processor, folder)
         conversion = _Conversion(LazyModel(checkpoint), options, folder)
-        metadata = expected.model_copy(update={"components": conversion.convert_all(expected)})
+        metadata = conversion.convert_all(expected)
         if options.calibrate:
             metadata = conversion.calibrate(metadata)
         linted = {
@@ -81,9 +84,9 @@ def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) 
         present = Bundle.open(output_dir).metadata
     except UserError as error:
         raise UserError(f"{error}, with --force") from None
-    fields = BundleMetadata.model_fields.keys() - {"components", "digest"}
+    fields = BundleMetadata.model_fields.keys() - {"components", TOKEN_TABLE, "digest"}
     differing = sorted(field for field in fields if getattr(present, field) != getattr(expected, field))
-    if present.components.keys() != set(options.components):
+    if present.package_sha256.keys() != set(options.components):
         differing = [*differing, "components"]
     if differing:
         raise UserError(
@@ -113,18 +116,24 @@ class _Conversion:
     options: Options
     folder: Path
 
-    def convert_all(self, metadata: BundleMetadata) -> dict[str, ComponentRecord]:
-        """Convert the components that were asked for, with a line of progress for each."""
-        records = {}
+    def convert_all(self, metadata: BundleMetadata) -> BundleMetadata:
+        """Convert the components that were asked for, with a line of progress for each; the metadata with them."""
+        records, table = dict[str, ComponentRecord](), None
+        presets = parse_compress(self.options.compress, self.options.components)
         for number, key in enumerate(self.options.components, 1):
             started = time.perf_counter()
-            record = convert_component(COMPONENTS[key], self.model, metadata, self.options, self.folder)
-            records[key] = record
+            if key == TOKEN_TABLE:
+                table = convert_token_table(self.model, presets[key], self.folder)
+                made, size_bytes = f"{table.file}  {table.encoding}", table.size_bytes
+            else:
+                record = convert_component(COMPONENTS[key], self.model, metadata, self.options, self.folder)
+                records[key] = record
+                made, size_bytes = f"{record.package}  {record.precision}", record.size_bytes
             log(
-                f"[{number}/{len(self.options.components)}] {record.package}  {record.precision}  "
-                f"{record.size_bytes / 1e6:.1f} MB  {time.perf_counter() - started:.1f} s"
+                f"[{number}/{len(self.options.components)}] {made}  {size_bytes / 1e6:.1f} MB  "
+                f"{time.perf_counter() - started:.1f} s"
             )
-        return records
+        return metadata.model_copy(update={"components": records, TOKEN_TABLE: table})
 
     def calibrate(self, metadata: BundleMetadata) -> BundleMetadata:
         """Run clips through the packages, and convert those again that hold an op with too large a magnitude.

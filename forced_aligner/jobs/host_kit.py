@@ -23,7 +23,7 @@ from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, Tensors, golden_file, reference_stages
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import MASKED, SPLIT_ENCODER, TEXT_COMPONENTS
+from forced_aligner.package.contract import COMPACT, FIVE, MASKED, layout_of
 from forced_aligner.package.folder import check_place, write_folder
 from forced_aligner.package.host_kit import host as reference_host
 from forced_aligner.package.host_kit.config import (
@@ -64,6 +64,8 @@ def check_kit(folder: Path, components: Collection[str], source: Path) -> None:
     Raises:
         UserError: a component is missing, `folder` is in `source`, or is there and is no kit.
     """
+    if layout_of(components) is COMPACT:
+        raise UserError("a host kit is for the five packages: leave out --layout compact, or --host-kit")
     if missing := missing_for_kit(components):
         raise UserError(f"a host kit needs {', '.join(missing)} too: add to --components, or leave out --host-kit")
     if source.resolve() in (folder.resolve(), *folder.resolve().parents):
@@ -73,7 +75,7 @@ def check_kit(folder: Path, components: Collection[str], source: Path) -> None:
 
 def missing_for_kit(components: Collection[str]) -> list[str]:
     """The components that a kit needs beside `components`."""
-    return [key for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS) if key not in components]
+    return [key for key in FIVE.components if key not in components]
 
 
 def require_kit(folder: Path, option: str = "--host-kit") -> None:
@@ -214,7 +216,7 @@ def host_config(metadata: BundleMetadata) -> HostConfig:
         rotary=Rotary(inverse_frequencies=dimensions.inverse_frequencies),
         head=Head(segment_ms=metadata.timestamp_segment_ms),
         repair=Repair(snapped_run=SNAPPED_RUN),
-        components={key: _component(key, metadata) for key in (*SPLIT_ENCODER, *TEXT_COMPONENTS)},
+        components={key: _component(key, metadata) for key in FIVE.components},
         golden_vectors=GoldenVectors(clips=[], cut=CUT),
     )
 

@@ -14,7 +14,7 @@ from forced_aligner.jobs.benchmark.tables import (
     function_cells,
     measured_on,
 )
-from forced_aligner.package.contract import MAIN
+from forced_aligner.package.contract import layout_of
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
 from forced_aligner.package.provenance import APACHE, PROJECT, Provenance, version_string
 from forced_aligner.runtime.measurements import BenchmarkReport
@@ -87,8 +87,10 @@ def model_card(
         languages=list((origin.languages or {}).values()),
         license_name="Apache-2.0" if origin.license == APACHE else None,
         metadata=metadata,
-        packages=[_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()],
-        is_multifunction=MAIN not in metadata.components["decoder_prefill"].functions,
+        layout=layout_of(metadata.package_sha256).name,
+        packages=_package_rows(metadata),
+        token_table=metadata.token_table,
+        is_multifunction=metadata.deployment_target != "iOS17",
         compiled=is_compiled,
         has_kit=has_kit,
         parity=parity,
@@ -143,6 +145,14 @@ def _speed_tables(speed: BenchmarkReport) -> list[tuple[list[str], list[list[str
     ]
 
 
+def _package_rows(metadata: BundleMetadata) -> list[list[str]]:
+    """A row for each package, and one for the token table."""
+    rows = [_package_row(COMPONENTS[key], record, metadata) for key, record in metadata.components.items()]
+    if table := metadata.token_table:
+        rows.append([code(table.file), "", "", table.encoding, "", f"{table.size_bytes / 1e6:.2f} MB"])
+    return rows
+
+
 def _package_row(component: Component, record: ComponentRecord, metadata: BundleMetadata) -> list[str]:
     sizes = Sizes(metadata.dimensions, metadata.audio_frames[-1], metadata.decoder_lengths[-1])
 
@@ -161,8 +171,8 @@ def _package_row(component: Component, record: ComponentRecord, metadata: Bundle
 
 
 def _tensor(spec: TensorSpec, sizes: Sizes) -> str:
-    """Name, shape and type: L is the decoder's length, F the audio transformer's frames, and `seq` is flexible."""
+    """Name, shape and type: L is the decoder's length, F the frames, N the chunks of F, and `seq` is flexible."""
     axes = []
     for axis, size in zip(spec.shape, sizes.resolve(spec), strict=True):
-        axes.append({"length": "L", "frames": "F"}.get(str(axis), "seq" if size is None else str(size)))
+        axes.append({"length": "L", "frames": "F", "chunks": "N"}.get(str(axis), "seq" if size is None else str(size)))
     return f"`{spec.name}` [{', '.join(axes)}] {str(spec.dtype).removeprefix('torch.')}"

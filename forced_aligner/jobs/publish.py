@@ -16,13 +16,7 @@ from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.jobs.host_kit import fill_kit, missing_for_kit, require_kit
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
-from forced_aligner.package.contract import (
-    COMPILED_SUFFIX,
-    MONOLITHIC_ENCODER,
-    SPLIT_ENCODER,
-    TEXT_COMPONENTS,
-    compiled_name,
-)
+from forced_aligner.package.contract import COMPILED_SUFFIX, compiled_name, layout_of
 from forced_aligner.package.folder import check_place, write_folder
 from forced_aligner.package.host_kit.stages import HOST_FOLDER
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
@@ -50,7 +44,7 @@ def check_hub_folder(
     find_provenance(model_id, base_model)
     if folder.resolve() == source.resolve():
         raise UserError(f"--package {folder} is the converted folder itself: choose another one")
-    if not any({*encoder, *TEXT_COMPONENTS} <= set(components) for encoder in (SPLIT_ENCODER, MONOLITHIC_ENCODER)):
+    if not {*layout_of(components).components} <= {*components}:
         raise UserError(f"--package needs components that can align, not only {', '.join(components)}")
     check_place(folder, _require_own)
 
@@ -85,7 +79,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoin
             written, or `base_model` is no hub id.
     """
     bundle = Bundle.open(source)
-    bundle.encoder()  # a folder that cannot align is refused
+    bundle.layout()  # a folder that cannot align is refused
     metadata = bundle.metadata
     origin = find_provenance(metadata.model_id, base_model)
     parity, why_unmeasured = read_parity(source, metadata)
@@ -94,7 +88,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoin
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
             shutil.copytree(source / record.package, new / record.package, ignore=hidden)
-        for name in metadata.processor_files:
+        for name in metadata.files:
             shutil.copyfile(source / name, new / name)
         if parity is not None:
             write_json(parity, new / PARITY_FILE)

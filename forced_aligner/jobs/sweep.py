@@ -25,11 +25,12 @@ from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import LayoutName
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import FailedClip, ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
-from individual_components import DEFAULT_COMPONENTS
+from individual_components import DEFAULTS_OF
 
 SWEEP_FILE = "sweep.json"
 PICTURE_FILE = "sweep.png"
@@ -51,6 +52,7 @@ class SweepOptions:
     presets: Sequence[str]
     decoder_lengths: tuple[int, ...]
     runtime: RuntimeOptions
+    layout: LayoutName = "five"
 
     def validate(self) -> None:
         """Refuse a preset that is not in `PRESETS`.
@@ -83,7 +85,9 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     failed = {clip.audio: clip for clip in reference.failed}
     for preset in options.presets:
         log(f"{preset}: convert and score")
-        conversion = Options(DEFAULT_COMPONENTS, options.decoder_lengths, force=True, **PRESETS[preset])
+        conversion = Options(
+            DEFAULTS_OF[options.layout], options.decoder_lengths, force=True, layout=options.layout, **PRESETS[preset]
+        )
         metadata = convert(checkpoint, folder / preset, conversion)
         aligner = open_aligner(folder / preset, options.runtime)
         try:
@@ -94,7 +98,7 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
             failed[preset] = FailedClip(audio=preset, reason=str(error), unexpected=False)
             continue
         write_json(report, folder / preset / PARITY_FILE, file_of(ParityReport))
-        scores = {key: measure_component(aligner.backend, calls, key) for key in DEFAULT_COMPONENTS}
+        scores = {key: measure_component(aligner.backend, calls, key) for key in metadata.components}
         rows.append(sweep_row(preset, metadata, report, scores))
         failed |= {clip.audio: clip for clip in report.failed}
     sweep = Sweep(

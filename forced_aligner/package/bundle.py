@@ -14,14 +14,15 @@ from forced_aligner.base.reading import read_json_value
 from forced_aligner.base.records import read_json
 from forced_aligner.package.contract import (
     MANIFEST,
-    MONOLITHIC_ENCODER,
     SPEC_FILE,
-    SPLIT_ENCODER,
-    TEXT_COMPONENTS,
+    TOKEN_TABLE,
     WEIGHTS_FILE,
+    Layout,
+    layout_of,
 )
 from forced_aligner.package.folder import recover_folder
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+from forced_aligner.package.token_table import TokenTable
 
 CONVERT_HINT = "convert the model with convert-coreml.py"
 SHOWN_FILES = 3  # that an error names
@@ -55,7 +56,7 @@ def processor_digests(folder: Path) -> dict[str, str]:
 def files_of(folder: Path, metadata: BundleMetadata) -> list[Path]:
     """The files and packages of the conversion in `folder`."""
     packages = [record.package for record in metadata.components.values()]
-    return [folder / name for name in (METADATA_FILE, *metadata.processor_files, *packages)]
+    return [folder / name for name in (METADATA_FILE, *metadata.files, *packages)]
 
 
 def require_own_files(folder: Path, also: Collection[str] = (), *, remedy: str) -> None:
@@ -92,11 +93,12 @@ def _is_nobodys(name: str) -> bool:
 
 
 def _named_files(metadata: Path) -> tuple[list[str], list[str]]:
-    """The processor files and the packages that a `metadata.json` of any version names; none where it is damaged."""
+    """The single files and the packages that a `metadata.json` of any version names; none where it is damaged."""
     try:
         content = read_json_value(metadata)
-        records = content["components"].values()
-        return list(content["processor_files"]), [str(record["package"]) for record in records]
+        records, table = content["components"].values(), content.get(TOKEN_TABLE)
+        files = [*content["processor_files"], *([str(table["file"])] if table else [])]
+        return files, [str(record["package"]) for record in records]
     except (UserError, LookupError, TypeError, AttributeError):
         return [], []
 
@@ -126,7 +128,7 @@ class Bundle:
             if package_digest(package) != record.sha256:
                 raise UserError(f"{package} is damaged: its SHA-256 is not that of {METADATA_FILE}; {CONVERT_HINT}")
             bundle._require_compiled(record)
-        for name, digest in bundle.metadata.processor_files.items():
+        for name, digest in bundle.metadata.files.items():
             if not (folder / name).is_file() or file_digest(folder / name) != digest:
                 raise UserError(f"{folder / name} is missing or damaged: {CONVERT_HINT}")
         return bundle
@@ -144,28 +146,38 @@ class Bundle:
         Raises:
             UserError: it was not converted.
         """
-        components = self.metadata.components
-        if component not in components:
-            raise UserError(
-                f"{self.folder} has no {component}, only {', '.join(components)}: convert it by --components"
-            )
-        return components[component]
+        self._require(component)
+        return self.metadata.components[component]
 
-    def encoder(self) -> tuple[str, ...]:
-        """The components that encode audio: the split encoder wherever it is there, else the monolithic one.
+    def _require(self, component: str) -> None:
+        present = self.metadata.package_sha256
+        if component not in present:
+            raise UserError(f"{self.folder} has no {component}, only {', '.join(present)}: convert it by --components")
+
+    def layout(self) -> Layout:
+        """The layout of the components: with the split encoder wherever it is there, else the monolithic one.
 
         The monolithic encoder does not attend across chunks, so it is less accurate.
 
         Raises:
             UserError: a component that an alignment needs was not converted.
         """
-        present = self.metadata.components.keys()
-        is_monolithic = present >= {*MONOLITHIC_ENCODER} and not present >= {*SPLIT_ENCODER}
-        encoder = MONOLITHIC_ENCODER if is_monolithic else SPLIT_ENCODER
-        for component in (*encoder, *TEXT_COMPONENTS):
-            self.record(component)
-        return encoder
+        layout = layout_of(self.metadata.package_sha256)
+        for component in layout.components:
+            self._require(component)
+        return layout
 
     def package(self, component: str) -> Path:
         """Path of one component's package."""
         return self.folder / self.record(component).package
+
+    def token_table(self) -> TokenTable:
+        """The token table, mapped into memory.
+
+        Raises:
+            UserError: it was not converted, or is not of the model's sizes.
+        """
+        self._require(TOKEN_TABLE)
+        record = self.metadata.token_table
+        assert record is not None
+        return TokenTable(self.folder / record.file, record.encoding, self.metadata.dimensions)

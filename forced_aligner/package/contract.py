@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+LayoutName = Literal["five", "compact"]  # of `--layout`
 MAIN = "main"  # the function of a package that has one
-SPLIT_ENCODER = ("audio_conv", "audio_transformer")
-MONOLITHIC_ENCODER = ("audio_encoder",)
-TEXT_COMPONENTS = ("embedding", "decoder_prefill", "lm_head")
 # Added to attention scores that must not count. Finite, since a -inf mask gave all-NaN decoders in published
 # bundles, and within FP16, which finfo(float32).min is not. exp(-1e4) is 0 in every precision.
 MASKED = -1e4
@@ -20,6 +21,32 @@ COMPILED_SUFFIX = ".mlmodelc"
 MAX_DECODER_LENGTH = 16_384
 MAX_AUDIO_FRAMES = 5_200
 MAX_FUNCTIONS = 32  # of one package
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to split the model into components, which together can align."""
+
+    name: str
+    components: tuple[str, ...]
+
+
+_TEXT = ("embedding", "decoder_prefill", "lm_head")
+FIVE = Layout("five", ("audio_conv", "audio_transformer", *_TEXT))
+MONOLITHIC = Layout("monolithic", ("audio_encoder", *_TEXT))
+TOKEN_TABLE = "token_table"  # a file instead of a package
+COMPACT = Layout("compact", ("audio", TOKEN_TABLE, "text"))
+LAYOUTS = (FIVE, MONOLITHIC, COMPACT)  # where a folder holds several, the first one is run
+
+
+def layout_of(components: Collection[str]) -> Layout:
+    """The first layout whose components are all there, else the one of which most are."""
+
+    def rank(layout: Layout) -> tuple[bool, int]:
+        present = len({*layout.components} & {*components})
+        return present == len(layout.components), present
+
+    return max(LAYOUTS, key=rank)  # the first of those that are equal
 
 
 def compiled_name(package: str) -> str:

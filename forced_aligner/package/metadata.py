@@ -11,17 +11,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from forced_aligner.base.records import Record
-from forced_aligner.package.contract import (
-    MAX_AUDIO_FRAMES,
-    MAX_DECODER_LENGTH,
-    MAX_FUNCTIONS,
-    MONOLITHIC_ENCODER,
-    SPLIT_ENCODER,
-    TEXT_COMPONENTS,
-)
+from forced_aligner.package.contract import LAYOUTS, MAX_AUDIO_FRAMES, MAX_DECODER_LENGTH, MAX_FUNCTIONS, TOKEN_TABLE
 
 Precision = Literal["float16", "float32"]
 Compression = Literal["none", "int8", "int6", "int4"]
+TableEncoding = Literal["float16", "int8"]
 DeploymentTarget = Literal["iOS17", "iOS18"]
 
 # Bounds far beyond every known aligner: what is outside of them is damage, and could fill the memory.
@@ -36,7 +30,9 @@ BareName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$", max_length=
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=255)]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 CONV_HALVINGS = 3  # the stride-2 convolutions of the audio encoder
-COMPONENT_NAMES = (*SPLIT_ENCODER, *MONOLITHIC_ENCODER, *TEXT_COMPONENTS)
+COMPONENT_NAMES = tuple(
+    dict.fromkeys(component for layout in LAYOUTS for component in layout.components if component != TOKEN_TABLE)
+)
 
 
 class Dimensions(Record):
@@ -159,6 +155,15 @@ class ComponentRecord(Record):
     lint: LintReport | None = None
 
 
+class TokenTableRecord(Record):
+    """The file with a vector for each token; see `package.token_table` for its bytes."""
+
+    file: BareName
+    encoding: TableEncoding
+    size_bytes: Count
+    sha256: Sha256
+
+
 class BundleMetadata(Record):
     """`metadata.json` of a converted folder.
 
@@ -187,6 +192,7 @@ class BundleMetadata(Record):
     compress: Annotated[str, Field(pattern=r"^[a-z0-9_=, ]*$", max_length=500)] = "none"  # as --compress was given
     calibration_clips: Count = 0  # 0: it was not calibrated
     components: dict[str, ComponentRecord]
+    token_table: TokenTableRecord | None = None  # of the compact layout
     processor_files: dict[BareName, Sha256]
     tool_versions: dict[ShortText, ShortText]
     digest: str = ""
@@ -203,6 +209,8 @@ class BundleMetadata(Record):
                 raise ValueError(f"no component {key!r} is known, only {', '.join(COMPONENT_NAMES)}")
             if sorted(map(str, record.functions.values())) != sorted(map(str, self._sizes_of(key))):
                 raise ValueError(f"the functions of {key} are not of the sizes {self._sizes_of(key)}")
+        if "audio" in self.components and any(frames % self.dimensions.chunk_tokens for frames in self.audio_frames):
+            raise ValueError(f"audio_frames are not multiples of the {self.dimensions.chunk_tokens} of a chunk")
         if len({record.package for record in self.components.values()}) < len(self.components):
             raise ValueError("two components have one package")
         if (self.components or self.digest) and self.digest != self._computed_digest():
@@ -211,7 +219,8 @@ class BundleMetadata(Record):
 
     def _sizes_of(self, component: str) -> list[int] | list[None]:
         """The sizes that the functions of a component have."""
-        varying = {"audio_transformer": self.audio_frames, "decoder_prefill": self.decoder_lengths}
+        frames, lengths = self.audio_frames, self.decoder_lengths
+        varying = {"audio_transformer": frames, "audio": frames, "decoder_prefill": lengths, "text": lengths}
         return varying.get(component, [None])
 
     def _computed_digest(self) -> str:
@@ -229,6 +238,8 @@ class BundleMetadata(Record):
         )
         if compiled := {key: record.compiled.sha256 for key, record in self.components.items() if record.compiled}:
             content["compiled"] = compiled
+        if self.token_table:
+            content[TOKEN_TABLE] = self.token_table.model_dump(mode="json")
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def sealed(self) -> BundleMetadata:
@@ -241,8 +252,20 @@ class BundleMetadata(Record):
 
     @property
     def package_sha256(self) -> dict[str, str]:
-        """The digest of each package, by component: what tells one conversion from another."""
-        return {key: record.sha256 for key, record in self.components.items()}
+        """The digest of each package and of the token table, by component: what tells one conversion from another."""
+        digests = {key: record.sha256 for key, record in self.components.items()}
+        return digests | ({TOKEN_TABLE: self.token_table.sha256} if self.token_table else {})
+
+    @property
+    def files(self) -> dict[str, str]:
+        """SHA-256 (hex) of each file beside the packages: those of the processor, and the token table."""
+        return self.processor_files | ({self.token_table.file: self.token_table.sha256} if self.token_table else {})
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all packages and the token table."""
+        table = self.token_table.size_bytes if self.token_table else 0
+        return sum(record.size_bytes for record in self.components.values()) + table
 
     @property
     def head_end_s(self) -> float:

@@ -123,7 +123,7 @@ def sweep_row(
     """The table row of a converted folder: its size, its parity scores and its component scores, which may be none."""
     return SweepRow(
         name=name,
-        size_bytes=sum(record.size_bytes for record in metadata.components.values()),
+        size_bytes=metadata.size_bytes,
         **report.model_dump(include=SweepRow.model_fields.keys() & ParityReport.model_fields.keys()),
         components=components,
     )

@@ -121,14 +121,15 @@ def test_words_beyond_a_piece_change_no_bit_of_those_inside(aligner, recording):
     """Long recordings rely on this: the decoder is causal, and the audio comes before the text."""
     samples = recording.audio[: round(PIECE_S * SAMPLE_RATE_HZ)]
     inside = int((recording.times_ms[:, 1] < 1000 * PIECE_S).sum())
-    without = aligner.timestamp_logits(samples, recording.words[:inside])
-    surplus = aligner.timestamp_logits(samples, recording.words[: inside + 10])
+    without = aligner.timestamp_scores(samples, recording.words[:inside])
+    surplus = aligner.timestamp_scores(samples, recording.words[: inside + 10])
     tokens = [
         aligner.audio_tokens(samples.size) + aligner.word_tokens(recording.words[:n]).sum()
         for n in (inside, inside + 10)
     ]
     assert len({next(length for length in aligner.decoder_lengths if length >= n) for n in tokens}) == 1
-    np.testing.assert_array_equal(surplus[:, : 2 * inside], without)
+    np.testing.assert_array_equal(surplus.classes[: 2 * inside], without.classes)
+    np.testing.assert_array_equal(surplus.probabilities[: 2 * inside], without.probabilities)
 
 
 def test_the_count_of_tokens_is_that_of_the_prompt(aligner, recording):

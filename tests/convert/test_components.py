@@ -8,16 +8,21 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
-from forced_aligner.align.positions import rotary_embedding, window_mask
+from forced_aligner.align.positions import rotary_embedding, row_mask, window_mask
 from forced_aligner.convert.metadata import read_dimensions
+from forced_aligner.package.contract import TOKEN_TABLE
 from individual_components import (
     COMPONENTS,
+    COMPONENTS_OF,
+    Audio,
     AudioConv,
     AudioEncoder,
     AudioTransformer,
     DecoderPrefill,
     Embedding,
     LMHead,
+    Text,
+    TimeClasses,
     query_block,
     rms_norm,
 )
@@ -67,6 +72,28 @@ def test_split_audio_encoder_equals_hugging_face(random_model, dimensions, frame
     testing.assert_close(torch.cat(outputs), expected, atol=ATOL, rtol=0)
 
 
+@pytest.mark.parametrize(("frames", "chunks"), [(50, 4), (155, 2), (800, 8), (801, 9), (1563, 17), (1600, 16)])
+def test_the_compact_audio_encoder_equals_hugging_face(random_model, dimensions, frames, chunks):
+    """Padded chunks are garbage, and so are the rows behind a partial chunk; neither changes a real row."""
+    mel, mask = mel_and_mask(frames)
+    expected = random_model.model.get_audio_features(mel, mask).pooler_output
+    padded = torch.full((chunks, 128, 100), 1e2)
+    padded[: mel.shape[2] // 100] = torch.cat(mel.split(100, dim=2))
+    real = dimensions.audio_tokens(frames)
+    rows = torch.from_numpy(row_mask(real, 13 * chunks))
+    assert Audio(random_model).layers[0].window == dimensions.window_tokens == 104
+    testing.assert_close(Audio(random_model)(padded, rows)[0, :real], expected, atol=ATOL, rtol=0)
+
+
+def test_the_row_mask_is_needed(random_model, dimensions):
+    """The check above can fail: without the mask, the padding reaches the real rows."""
+    mel, mask = mel_and_mask(155)
+    expected = random_model.model.get_audio_features(mel, mask).pooler_output
+    chunks = torch.cat(mel.split(100, dim=2))
+    output = Audio(random_model)(chunks, torch.zeros(1, 1, 1, 26))[0, : len(expected)]
+    assert (output - expected).abs().max() > 1e-3
+
+
 def test_attending_across_windows_is_another_function(random_model, dimensions):
     """The check above can fail: with one window for the whole clip, frames past 8 s differ."""
     mel, mask = mel_and_mask(1600)
@@ -98,6 +125,42 @@ def test_decoder_and_head_equal_hugging_face(random_model, dimensions, real, len
     expected = random_model.model.language_model(inputs_embeds=hidden[:, :real]).last_hidden_state
     testing.assert_close(random_model.model.language_model.norm(decoded), expected, atol=ATOL, rtol=0)
     testing.assert_close(LMHead(random_model)(decoded), random_model.score(expected), atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize(("real", "length"), [(64, 64), (200, 256)])
+def test_the_compact_text_package_equals_hugging_face(random_model, dimensions, real, length):
+    hidden = torch.full((1, length, dimensions.hidden), 1e2)
+    hidden[:, :real] = torch.randn(1, real, dimensions.hidden) * 4
+    cos, sin = map(torch.from_numpy, rotary_embedding(length, dimensions.inverse_frequencies))
+    classes, probabilities = Text(random_model)(hidden, cos, sin)
+    states = random_model.model.language_model(inputs_embeds=hidden[:, :real]).last_hidden_state
+    expected = random_model.score(states)[0].softmax(-1)
+    assert classes.dtype == torch.int32
+    assert classes[0, :real].tolist() == expected.argmax(-1).tolist()
+    for row, best, three in zip(expected, classes[0].tolist(), probabilities[0], strict=False):
+        around = [float(row[c]) if 0 <= c < len(row) else 0.0 for c in (best - 1, best, best + 1)]
+        testing.assert_close(three, torch.tensor(around), atol=ATOL, rtol=0)
+
+
+@pytest.mark.parametrize(("scores", "best", "around"), [([3, 1, 3, 3], 0, [0, 3, 1]), ([0, 1, 2, 2], 2, [1, 2, 2])])
+def test_the_lowest_class_of_a_tie_is_taken_and_the_edges_have_no_neighbour(scores, best, around):
+    head = TimeClasses.__new__(TimeClasses)
+    torch.nn.Module.__init__(head)
+    head.head = torch.nn.Identity()
+    classes, probabilities = head(torch.tensor([[scores]], dtype=torch.float32))
+    known = {float(score): float(p) for score, p in zip(scores, torch.tensor(scores).float().softmax(-1), strict=True)}
+    assert classes.tolist() == [[best]]
+    inside = [0 <= best + step < len(scores) for step in (-1, 0, 1)]
+    expected = [known[float(score)] if is_inside else 0.0 for score, is_inside in zip(around, inside, strict=True)]
+    testing.assert_close(probabilities[0, 0], torch.tensor(expected))
+
+
+def test_the_softmax_of_fp16_scores_ties_where_the_scores_do_not():
+    """Why the class is taken from the scores: two neighbouring numbers of FP16 below 1, of four classes."""
+    scores = torch.tensor([0.5, 0.5 + 2**-11, 0.5, 0.5]).half()
+    probabilities = scores.float().softmax(-1).half()
+    assert scores.argmax() == 1
+    assert (probabilities == probabilities.max()).sum() == 4
 
 
 @pytest.mark.parametrize("magnitude", [0.0, 1e-7, 1e-3, 1.0, 300.0, 3e4])
@@ -149,7 +212,7 @@ def test_plain_rope_is_interleaved_mrope_whose_axes_agree():
 
 
 def test_the_table_declares_the_five_packages_and_the_optional_one():
-    assert list(COMPONENTS) == [
+    assert list(COMPONENTS_OF["five"]) == [
         "audio_conv",
         "audio_transformer",
         "embedding",
@@ -158,3 +221,4 @@ def test_the_table_declares_the_five_packages_and_the_optional_one():
         "audio_encoder",
     ]
     assert [key for key, component in COMPONENTS.items() if not component.is_default] == ["audio_encoder"]
+    assert COMPONENTS.keys() | {TOKEN_TABLE} == {*COMPONENTS_OF["five"], *COMPONENTS_OF["compact"]}

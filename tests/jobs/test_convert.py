@@ -27,12 +27,12 @@ from forced_aligner.package.contract import SPEC_FILE
 from forced_aligner.package.folder import write_folder
 from forced_aligner.package.provenance import PROJECT, tool_versions, version_string
 from forced_aligner.runtime.mil.program import Program
-from individual_components import COMPONENTS
+from individual_components import COMPONENTS, COMPONENTS_OF
 
 QUICK = ("embedding", "lm_head")  # what converts in a second
 
 
-@pytest.mark.parametrize("key", COMPONENTS)
+@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
 def test_every_package_describes_itself(demo_bundle, key):
     spec = ct.utils.load_spec(str(demo_bundle.package(key)))
     text = spec.description.metadata
@@ -67,7 +67,7 @@ def test_the_encoders_output_has_rank_three(demo_bundle):
 
 def test_the_folder_is_self_contained(demo_bundle):
     names = {path.name for path in demo_bundle.folder.iterdir()}
-    packages = {component.package for component in COMPONENTS.values()}
+    packages = {COMPONENTS[key].package for key in COMPONENTS_OF["five"]}
     assert names == packages | {
         METADATA_FILE,
         "chat_template.jinja",
@@ -91,11 +91,11 @@ def op_count(folder, key):
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_no_optimize_skips_the_passes_of_every_component(demo_checkpoint, tmp_path, precision):
     """Regression: the earlier system accepted --no-optimize and ignored it."""
-    options = {"components": COMPONENTS, "decoder_lengths": (64,), "precision": precision}
+    options = {"components": COMPONENTS_OF["five"], "decoder_lengths": (64,), "precision": precision}
     options.update(deployment_target="iOS17", audio_frames=(208,))
     convert_demo(demo_checkpoint, tmp_path / "plain", optimize=False, **options)
     convert_demo(demo_checkpoint, tmp_path / "optimized", **options)
-    for key in COMPONENTS:
+    for key in COMPONENTS_OF["five"]:
         plain, optimized = (op_count(tmp_path / name, key) for name in ("plain", "optimized"))
         if key == "embedding":  # one gather: the passes add a guard against negative ids
             assert plain < optimized

@@ -23,7 +23,7 @@ from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
 from forced_aligner.runtime.options import RuntimeOptions
-from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
+from individual_components import COMPONENTS, COMPONENTS_OF, DEFAULT_COMPONENTS, Sizes
 
 
 def wrapper_inputs(component, sizes, seed=0):
@@ -52,7 +52,7 @@ def saved(program, folder, precision=ct.precision.FLOAT32):
     return package
 
 
-@pytest.mark.parametrize("key", COMPONENTS)
+@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
 def test_every_function_of_every_package_equals_pytorch(demo_bundle, demo_model, key):
     """Float32 packages within 1e-4; the two FP16 packages of the mixed preset within FP16 rounding."""
     component, metadata = COMPONENTS[key], demo_bundle.metadata
@@ -77,7 +77,7 @@ def read_back(bundle, key):
     return load_milproto(spec, spec.specificationVersion, str((package / WEIGHTS_FILE).parent))
 
 
-@pytest.mark.parametrize("key", COMPONENTS)
+@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
 def test_coremltools_reads_every_package_back(demo_bundle, key):
     """coremltools infers every type anew and compares it with the declared one: the stitched specs are sound."""
     assert sorted(read_back(demo_bundle, key).functions) == sorted(demo_bundle.record(key).functions)
@@ -121,7 +121,7 @@ def test_weights_equal_coremltools_reader(demo_bundle):
         assert checked >= 2
 
 
-@pytest.mark.parametrize("key", COMPONENTS)
+@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
 def test_the_weight_files_header_counts_every_blob(demo_bundle, key):
     """coremltools writes the final count when its writer is destroyed; in a file copied before, it is too small."""
     package = demo_bundle.package(key)
@@ -174,7 +174,7 @@ def test_weights_are_mapped_not_copied(demo_bundle):
     assert all(start <= weight.data_ptr() < start + mapping.size for weight in weights)
 
 
-@pytest.mark.parametrize("key", [key for key in COMPONENTS if key != "embedding"])  # it reads its token ids
+@pytest.mark.parametrize("key", [key for key in COMPONENTS_OF["five"] if key != "embedding"])  # it reads its token ids
 def test_every_op_computes_on_the_programs_device(demo_bundle, key):
     """The meta device stands for a GPU: it has no values, and refuses a tensor that is still on the CPU."""
     program = Program(demo_bundle.package(key), device="meta")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from forced_aligner.jobs.golden import GOLDEN_CLIPS
-from individual_components import COMPONENTS
+from individual_components import COMPONENTS_OF
 from tests.conftest import AUDIO_FRAMES, DECODER_LENGTHS
 
 
@@ -16,7 +16,7 @@ def sizes(numbers):
 @pytest.fixture
 def convert(here, demo_bundle, tmp_path):
     """The command on the packages that are converted already."""
-    options = ["--components", sizes(COMPONENTS), "--decoder-lengths", sizes(DECODER_LENGTHS)]
+    options = ["--components", sizes(COMPONENTS_OF["five"]), "--decoder-lengths", sizes(DECODER_LENGTHS)]
     options += ["--audio-frames", sizes(AUDIO_FRAMES), "--model-id", "demo", "--output-dir", demo_bundle.folder]
     return lambda *more: here("convert-coreml.py", *options, *more, cwd=tmp_path)
 
@@ -56,4 +56,7 @@ def test_what_no_kit_can_be_made_of_is_refused_before_the_conversion(convert, he
     )
     assert alone.returncode == 2
     assert "a host kit needs audio_conv, audio_transformer, embedding, decoder_prefill too" in alone.stderr
+    compact = here("convert-coreml.py", "--model-id", "demo", "--layout", "compact", "--host-kit", "kit", cwd=tmp_path)
+    expected = "error: a host kit is for the five packages: leave out --layout compact, or --host-kit\n"
+    assert (compact.returncode, compact.stderr) == (2, expected)
     assert not (tmp_path / "build").exists()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.align.positions import rotary_embedding, window_mask
+from forced_aligner.align.positions import rotary_embedding, row_mask, window_mask
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import printable
@@ -121,16 +121,19 @@ def inputs_of_size(recorded: Arrays, size: int | None, dimensions: Dimensions) -
     cos, sin = rotary_embedding(size, dimensions.inverse_frequencies)
     made = {
         "attention_mask": window_mask(size, size, dimensions.window_tokens),
+        "row_mask": row_mask(size, size),
         "position_cos": cos,
         "position_sin": sin,
     }
-    return {name: made[name] if name in made else _repeated(array, size) for name, array in recorded.items()}
+    if "mel_chunks" in recorded:
+        made["mel_chunks"] = _repeated(recorded["mel_chunks"], size // dimensions.chunk_tokens, axis=0)
+    return {name: made[name] if name in made else _repeated(array, size, axis=1) for name, array in recorded.items()}
 
 
-def _repeated(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """(1, rows, width) -> (1, size, width), without the padding at the end of the rows."""
-    real = int(np.flatnonzero(array.any((0, 2)))[-1]) + 1
-    return np.ascontiguousarray(array[:, np.arange(size) % real])
+def _repeated(array: NDArray[Any], size: int, axis: int) -> NDArray[Any]:
+    """A three-dimensional array with `size` rows along `axis`, without the padding at the end of the rows."""
+    real = int(np.flatnonzero(array.any(tuple({0, 1, 2} - {axis})))[-1]) + 1
+    return np.ascontiguousarray(array.take(np.arange(size) % real, axis))
 
 
 def inputs_for(component: str, names: Sequence[str], recorded: Mapping[str, Arrays]) -> Arrays:

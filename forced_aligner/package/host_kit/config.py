@@ -11,6 +11,7 @@ from pydantic import Field
 
 from forced_aligner.base.records import Record
 from forced_aligner.package.metadata import BareName, FunctionName, PackageName, Sha256, ShortText, Size, TokenId
+from forced_aligner.package.token_table import FILES as TABLE_FILES
 
 KitPath = Annotated[str, Field(pattern=r"^([A-Za-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=255)]
 
@@ -23,7 +24,7 @@ class Files(Record):
     mel_filters: Annotated[KitPath, Field(description="float32 (mel_bins, n_fft // 2 + 1)")] = "mel_filters.f32"
     window: Annotated[KitPath, Field(description="float32 (n_fft,)")] = "window.f32"
     token_table: Annotated[KitPath, Field(description="float16 (vocabulary, hidden), for memory mapping")] = (
-        "token_table.f16"
+        TABLE_FILES["float16"]
     )
     tokenizer: Annotated[KitPath, Field(description="byte-level BPE: vocabulary and merges")] = (
         "tokenizer/tokenizer.json"

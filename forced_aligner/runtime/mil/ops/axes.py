@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.runtime.mil.registry import Ints, op
+
+_INDEX_TYPES = {"int32": torch.int32, "uint16": torch.uint16}
 
 
 @op(ints=("axes",))
@@ -17,6 +20,12 @@ def reduce_mean(x: Tensor, axes: Ints, keep_dims: bool = False) -> Tensor:
 @op(ints=("axes",))
 def reduce_max(x: Tensor, axes: Ints, keep_dims: bool = False) -> Tensor:
     return x.amax(axes, keepdim=keep_dims)
+
+
+@op(takes_fp16=True)
+def reduce_argmax(x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Tensor:
+    """The first index of those that tie, as in coremltools' own inference; Core ML does not say which one."""
+    return x.float().argmax(axis, keepdim=keep_dims).to(_INDEX_TYPES[output_dtype])
 
 
 @op

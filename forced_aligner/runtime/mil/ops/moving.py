@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from forced_aligner.base.errors import UserError
@@ -107,6 +108,26 @@ def gather(x: Tensor, indices: Number, axis: int = 0, batch_dims: int = 0, valid
         raise UserError(f"gather: index {int(index.max())} is outside of {size} entries")
     gathered = x.index_select(axis, index.flatten())
     return gathered.reshape(x.shape[:axis] + index.shape + x.shape[axis % x.dim() + 1 :])
+
+
+@op(takes_fp16=True)
+def gather_along_axis(x: Tensor, indices: Tensor, axis: int = 0, validate_indices: bool = False) -> Tensor:
+    index, size = indices.long(), x.shape[axis]
+    index = torch.where(index < 0, index + size, index)
+    if bool((index < 0).any()) or bool((index >= size).any()):
+        raise UserError(f"gather_along_axis: index {int(index.max())} is outside of {size} entries")
+    return x.gather(axis, index)
+
+
+@op(takes_fp16=True, ints=("pad",))
+def pad(x: Tensor, pad: Ints, mode: str = "constant", constant_val: Number = 0.0) -> Tensor:
+    if mode != "constant":
+        raise UserError(f"the MIL runtime has no pad of mode {mode}")
+    pairs = [pad[index : index + 2] for index in range(0, len(pad), 2)]  # of the last axes, the last one at the end
+    require_size(
+        [before + size + after for (before, after), size in zip(pairs, x.shape[-len(pairs) :], strict=True)], "of pad"
+    )
+    return F.pad(x, [count for pair in reversed(pairs) for count in pair], value=float(constant_val))
 
 
 @op(takes_fp16=True)
