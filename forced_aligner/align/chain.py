@@ -151,11 +151,7 @@ class Aligner:
     def audio_tokens(self, samples: int) -> int:
         """Prompt tokens of `samples` samples of 16 kHz audio: one for each frame, and a mark on each side."""
         frames = max(samples, MIN_SAMPLES) // HOP_SAMPLES
-        return self.prompt_tokens(self.metadata.dimensions.audio_tokens(frames))
-
-    def prompt_tokens(self, audio_tokens: int) -> int:
-        """Prompt tokens of so many audio tokens: themselves, and a mark on each side."""
-        return audio_tokens + PROMPT_MARKS
+        return self.metadata.dimensions.audio_tokens(frames) + PROMPT_MARKS
 
     def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
         """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""

@@ -36,7 +36,7 @@ class Findings:
     @property
     def usable(self) -> NDArray[np.bool_]:
         """(words,) whether a word is likely and has a length: surplus words may all get one time, and be sure of it."""
-        return _usable(self.bins, self.confidences)
+        return (self.confidences >= LIKELY) & (self.bins[:, 0] < self.bins[:, 1])
 
     @property
     def inside(self) -> int:
@@ -91,20 +91,16 @@ def judge_words(bins: NDArray[np.int64], confidences: NDArray[np.float64]) -> Fi
         bins: (words, 2) time bin of start and end.
         confidences: (words,).
     """
-    usable = _usable(bins, confidences)
+    heard = Findings(bins, np.zeros(len(bins), bool), confidences)
+    usable = heard.usable
     best, before = np.where(usable, confidences, 0.0), np.full(len(bins), -1)
     for index in np.flatnonzero(usable):
         earlier = usable[:index] & (bins[:index, 1] <= bins[index, 0])
         if earlier.any():
             before[index] = np.where(earlier, best[:index], -1.0).argmax()
             best[index] += best[before[index]]
-    found = np.zeros(len(bins), bool)
     index = int(best.argmax()) if usable.any() else -1
     while index >= 0:
-        found[index] = True
+        heard.found[index] = True
         index = int(before[index])
-    return Findings(bins, found, confidences)
-
-
-def _usable(bins: NDArray[np.int64], confidences: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (confidences >= LIKELY) & (bins[:, 0] < bins[:, 1])
+    return heard

@@ -22,7 +22,7 @@ from forced_aligner.align.prompt import split_words
 from forced_aligner.align.seams import mend_seams
 from forced_aligner.align.search import Search
 from forced_aligner.align.sharing import Sharing
-from forced_aligner.align.silences import SILENCE_S, find_silences
+from forced_aligner.align.silences import SILENCE_S, find_silences, seconds_before
 from forced_aligner.align.utterances import Utterance, find_utterances, place_words, spoken_words
 from forced_aligner.align.walk import LEAST_PER_S, SURPLUS, Progress, Walk
 from forced_aligner.base.errors import UserError
@@ -106,18 +106,10 @@ def _with_untranscribed(alignment: Alignment, silences: NDArray[np.int64]) -> Al
     found = [word for index, word in enumerate(alignment.words) if index not in alignment.not_found]
     edges_s = [0.0, *(time / 1000 for word in found for time in (word.start_time_ms, word.end_time_ms))]
     edges_s.append(alignment.duration_s)
-    silences_s = silences / SAMPLE_RATE_HZ
-    stretches = [
-        (start_s, end_s)
-        for start_s, end_s in zip(edges_s[::2], edges_s[1::2], strict=True)
-        if end_s - start_s - _overlap_s(silences_s, start_s, end_s) >= UNTRANSCRIBED_S
-    ]
+    gaps_s = np.array(edges_s).reshape(-1, 2)
+    sound_s = np.diff(gaps_s - seconds_before(silences / SAMPLE_RATE_HZ, gaps_s), axis=1)[:, 0]
+    stretches = [(start_s, end_s) for start_s, end_s in gaps_s[sound_s >= UNTRANSCRIBED_S].tolist()]
     return replace(alignment, untranscribed_s=stretches)
-
-
-def _overlap_s(silences_s: NDArray[np.float64], start_s: float, end_s: float) -> float:
-    inside = np.clip(silences_s, start_s, end_s)
-    return float((inside[:, 1] - inside[:, 0]).sum())
 
 
 def _alignment(walk: Walk, utterances: list[Utterance]) -> Alignment:

@@ -26,12 +26,9 @@ UNCOVERED_S = 1.0  # of sound in a row without a word, from which on an utteranc
 FAR = 3  # utterances without words that are further than this from words stay without
 NEAR = 4  # words around the present first word of an utterance and its neighbours from which on it is asked
 FEW = 30  # if there are no more words, each is tried
-FASTEST_PER_S, FASTER, MORE = (
-    3.5,
-    1.5,
-    3,
-)  # words asked for: a second, relative to the recording's rate, and in addition
-LONGEST_S = 30.0  # longer utterances keep their words
+FASTEST_PER_S, FASTER = 3.5, 1.5  # most words of an utterance: a second, or relative to the recording's own rate
+MORE = 3  # words asked for in addition
+LONGEST_SHARED_S = 30.0  # longer utterances keep their words
 USUAL_DOUBTS = 0.3  # if the words of more utterances are unsure, that says little, and only faults count
 EVERY_S = 1.0  # where much sound has no word, words may begin within speech: the head survives three or four others
 EMPTY, STILL_EMPTY = 0.6, 0.1  # cost of the first opening without words, and of each after it
@@ -49,6 +46,7 @@ class _Opening:
     audio: Utterance
     is_part: bool
     is_doubtful: bool
+    is_faulty: bool
 
     @property
     def cost(self) -> float:
@@ -78,7 +76,7 @@ class Sharing:
     def __init__(self, listener: Listener, utterances: list[Utterance], longest_s: float) -> None:
         """Note the last word before each utterance, -1 if there is none, and the first one from it on."""
         self._listener, self._utterances = listener, utterances
-        self._longest = min(longest_s, LONGEST_S) * SAMPLE_RATE_HZ
+        self._longest = min(longest_s, LONGEST_SHARED_S) * SAMPLE_RATE_HZ
         sound_s = sum(float(np.diff(each.sound_s).sum()) for each in utterances if each.words.size)
         words = sum(each.words.size for each in utterances)
         self._most_per_s = max(FASTEST_PER_S, FASTER * words / max(sound_s, 1.0))
@@ -93,10 +91,11 @@ class Sharing:
 
     def run(self) -> list[Utterance]:
         """The utterances with the words of all doubtful regions shared anew; those without words are left out."""
-        if not self._utterances:
-            return []
-        doubtful = self._doubtful()
-        is_in_region = _widened(doubtful, 1) & self._movable()
+        numbers, movable = range(len(self._utterances)), self._movable()
+        faulty = movable & np.array([self._is_faulty(number) for number in numbers])
+        unsure = np.array([self._is_unsure(number) for number in numbers])
+        doubtful = faulty | (movable & unsure) if unsure.mean() <= USUAL_DOUBTS else faulty
+        is_in_region = _widened(doubtful, 1) & movable
         result, first = list[Utterance](), 0
         while first < len(doubtful):
             last = first + 1
@@ -104,7 +103,12 @@ class Sharing:
                 while last < len(doubtful) and is_in_region[last]:
                     last += 1
                 begin = int(result[-1].words[-1]) + 1 if result else 0
-                result += self._shared(first, last, begin, doubtful)
+                openings = [
+                    opening
+                    for number in range(first, last)
+                    for opening in self._openings(number, bool(doubtful[number]), bool(faulty[number]))
+                ]
+                result += self._shared(range(first, last), begin, openings)
             elif self._utterances[first].words.size:
                 result.append(self._utterances[first])
             first = last
@@ -112,18 +116,9 @@ class Sharing:
 
     def _movable(self) -> NDArray[np.bool_]:
         """(utterances,) whether words may come to each: it is not too long, and not far from all words."""
-        has_words = np.array([bool(utterance.words.size) for utterance in self._utterances], bool)
-        is_short = np.array([each.end - each.start <= self._longest for each in self._utterances], bool)
+        has_words = np.array([utterance.words.size > 0 for utterance in self._utterances])
+        is_short = np.array([each.end - each.start <= self._longest for each in self._utterances])
         return _widened(has_words, FAR) & is_short
-
-    def _doubtful(self) -> NDArray[np.bool_]:
-        """(utterances,) whether each is in doubt."""
-        numbers = range(len(self._utterances))
-        is_faulty = np.array([self._is_faulty(number) for number in numbers], bool)
-        is_unsure = np.array([self._is_unsure(number) for number in numbers], bool)
-        if is_unsure.mean() > USUAL_DOUBTS:
-            is_unsure[:] = False
-        return (is_faulty | is_unsure) & self._movable()
 
     def _is_unsure(self, number: int) -> bool:
         """Whether one of its words is worth little."""
@@ -136,20 +131,22 @@ class Sharing:
         """Whether much of its sound has no word, or words in it or beside it are in no utterance."""
         utterance = self._utterances[number]
         around = [self._lasts[number], *utterance.words, self._firsts[number + 1]]
-        is_missing = utterance.most_uncovered_s() >= UNCOVERED_S
-        return not utterance.words.size or is_missing or bool((np.diff(around) > 1).any())
+        return not utterance.words.size or _lacks_words(utterance) or bool((np.diff(around) > 1).any())
 
-    def _shared(self, first: int, last: int, begin: int, doubtful: NDArray[np.bool_]) -> list[Utterance]:
-        """The utterances from `first` to before `last`, with the words from `begin` on shared anew."""
-        end = self._firsts[last]
+    def _openings(self, number: int, is_doubtful: bool, is_faulty: bool) -> list[_Opening]:
+        """An utterance from its start on and, where it is in doubt, from others on at which its words may begin."""
+        utterance = self._utterances[number]
+        parts = [utterance]
+        if is_doubtful:
+            parts = utterance.parts(EVERY_S if _lacks_words(utterance) else np.inf)
+        return [_Opening(number, audio, bool(part), is_doubtful, is_faulty) for part, audio in enumerate(parts)]
+
+    def _shared(self, region: range, begin: int, openings: list[_Opening]) -> list[Utterance]:
+        """The utterances of a region, with the words from `begin` on shared anew."""
+        end = self._firsts[region.stop]
         if begin >= end:
             return []
-        openings = [
-            _Opening(number, audio, bool(part), bool(doubtful[number]))
-            for number in range(first, last)
-            for part, audio in enumerate(self._openings(self._utterances[number], bool(doubtful[number])))
-        ]
-        holes = self._holes(first, last, begin, end)
+        holes = self._holes(region, begin, end)
         states: list[dict[_State, _Choice]] = [{} for _ in range(len(openings) + 1)]
         states[0][_State(begin, False)] = _Choice(0.0, (-1, _State(-1, False)), NO_WORDS)
         for at, opening in enumerate(openings):
@@ -157,7 +154,7 @@ class Sharing:
             for state, choice in states[at].items():
                 value = choice.value - (STILL_EMPTY if state.is_empty else EMPTY)
                 _keep_best(states[at + 1], _State(state.word, True), _Choice(value, (at, state), NO_WORDS))
-            for start in self._starts(opening, range(first, last), begin, end):
+            for start in self._starts(opening, region, begin, end):
                 ways = [
                     (each.value - _skipping(start - s.word), s) for s, each in states[at].items() if s.word <= start
                 ]
@@ -174,12 +171,6 @@ class Sharing:
                         choice = _Choice(worth, (at, before), chosen)
                         _keep_best(states[next_at], _State(int(words[taken.count - 1]) + 1, False), choice)
         return self._traced(openings, states, end)
-
-    def _openings(self, utterance: Utterance, is_doubtful: bool) -> list[Utterance]:
-        """An utterance from its start on and, where it is in doubt, from others on at which its words may begin."""
-        if not is_doubtful:
-            return [utterance]
-        return utterance.parts(EVERY_S if utterance.most_uncovered_s() >= UNCOVERED_S else np.inf)
 
     def _traced(self, openings: list[_Opening], states: list[dict[_State, _Choice]], end: int) -> list[Utterance]:
         """The utterances of the best way through the states."""
@@ -199,9 +190,9 @@ class Sharing:
                     found.append(audio)
         return found[::-1]
 
-    def _holes(self, first: int, last: int, begin: int, end: int) -> list[tuple[int, int]]:
+    def _holes(self, region: range, begin: int, end: int) -> list[tuple[int, int]]:
         """The first word, and the one after the last, of each long run of words in no utterance."""
-        words = np.concatenate([[begin - 1], *(u.words for u in self._utterances[first:last]), [end]])
+        words = np.concatenate([[begin - 1], *(u.words for u in self._utterances[region.start : region.stop]), [end]])
         return [(a + 1, b) for a, b in zip(words.tolist(), words[1:].tolist(), strict=False) if b - a > HOLE]
 
     def _starts(self, opening: _Opening, region: range, begin: int, end: int) -> list[int]:
@@ -212,7 +203,7 @@ class Sharing:
         if own.words.size:
             later = own.words[own.milliseconds[:, 1] > 1000 * opening.audio.start / SAMPLE_RATE_HZ]
             edges |= set(later[:1].tolist())
-        if opening.is_doubtful and self._is_faulty(opening.number):
+        if opening.is_faulty:
             for other in range(max(region.start, opening.number - 1), min(region.stop, opening.number + 2)):
                 edges |= {self._lasts[other] + 1, self._firsts[other]}
         near = {word for edge in edges for word in range(edge - NEAR, edge + NEAR + 1)}
@@ -235,16 +226,20 @@ class Sharing:
 
 def _following(openings: list[_Opening], at: int, end_s: float) -> tuple[int, float]:
     """The opening after words that begin in one and end at `end_s`, and the seconds of sound left before it."""
-    number, audio = openings[at].number, openings[at].audio
-    following = at + 1
+    number, following, until_s = openings[at].number, at + 1, np.inf
     while following < len(openings) and openings[following].number == number:
-        opened = openings[following].audio
-        if opened.sound_s[0, 0] >= end_s - OVERLAP_S:
-            before_s = audio.sound_before(np.array([end_s, opened.sound_s[0, 0]]))
-            return following, float(before_s[1] - before_s[0])
+        start_s = openings[following].audio.sound_s[0, 0]
+        if start_s >= end_s - OVERLAP_S:
+            until_s = start_s
+            break
         following += 1
-    before_s = audio.sound_before(np.array([end_s, np.inf]))
-    return following, float(before_s[1] - before_s[0])
+    end, until = openings[at].audio.sound_before(np.array([end_s, until_s]))
+    return following, float(until - end)
+
+
+def _lacks_words(utterance: Utterance) -> bool:
+    """Whether much of its sound has no word."""
+    return utterance.most_uncovered_s() >= UNCOVERED_S
 
 
 def _worth_following(states: dict[_State, _Choice]) -> dict[_State, _Choice]:
@@ -276,4 +271,4 @@ def _skipping(words: int) -> float:
 
 def _widened(marked: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
     """Marked ones and those that are at most `by` from one."""
-    return np.convolve(marked, np.ones(2 * by + 1))[by : by + len(marked)] > 0 if len(marked) else marked
+    return np.convolve(marked, np.ones(2 * by + 1))[by : by + len(marked)] > 0

@@ -35,3 +35,18 @@ def find_silences(samples: NDArray[np.float32], least_s: float) -> NDArray[np.in
     edges = np.flatnonzero(np.diff(np.concatenate([[0], is_quiet.astype(np.int8), [0]]))).reshape(-1, 2)
     is_long = (edges[:, 1] - edges[:, 0]) * FRAME_SAMPLES >= least_s * SAMPLE_RATE_HZ
     return edges[is_long] * FRAME_SAMPLES
+
+
+def seconds_before(stretches_s: NDArray[np.float64], times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many seconds of some stretches lie before each of some times.
+
+    Args:
+        stretches_s: (stretches, 2) start and end, in order.
+        times_s: of any shape.
+    """
+    if not len(stretches_s):
+        return np.zeros_like(times_s)
+    lengths_s = stretches_s[:, 1] - stretches_s[:, 0]
+    ends_s = np.cumsum(lengths_s)
+    before_s = np.stack([ends_s - lengths_s, ends_s], 1)
+    return np.interp(times_s, stretches_s.reshape(-1), before_s.reshape(-1))

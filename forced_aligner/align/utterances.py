@@ -16,6 +16,7 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.confidence import bins_of, word_confidences
 from forced_aligner.align.findings import HOLE
 from forced_aligner.align.listening import Listener
+from forced_aligner.align.silences import seconds_before
 from forced_aligner.align.walk import Walk
 
 PAUSE_S = 0.3  # between two utterances
@@ -83,10 +84,7 @@ class Utterance:
 
     def sound_before(self, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """How many seconds of its sound lie before some times."""
-        lengths = self.sound_s[:, 1] - self.sound_s[:, 0]
-        ends = np.cumsum(lengths)
-        before = np.stack([ends - lengths, ends], 1)
-        return np.interp(times_s, self.sound_s.reshape(-1), before.reshape(-1))
+        return seconds_before(self.sound_s, times_s)
 
     def most_uncovered_s(self) -> float:
         """The most sound between two of its words, before the first or after the last."""

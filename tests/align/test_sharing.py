@@ -127,7 +127,8 @@ class Scripted:
 
     bin_samples, segment_ms = 1280, 80
 
-    def __init__(self, spoken_in, count):
+    def __init__(self, spoken_in, count, lasts_bins):
+        self.lasts_bins = lasts_bins
         self.words, self.spoken_in, self.calls = ["word"] * count, spoken_in, 0
 
     def hear_samples(self, start, end, words):
@@ -140,17 +141,14 @@ class Scripted:
             first_s = at_s if first_s is None and is_inside else first_s
             is_found = is_inside and foreign <= 3 and first_s - start / RATE < 4
             first = round((at_s - start / RATE) / 0.08)
-            bins.append((first, first + LASTS_BINS) if is_found else (3, 5))
+            bins.append((first, first + self.lasts_bins) if is_found else (3, 5))
             confidences.append(0.99 if is_found else 0.2)
         return Findings(np.array(bins), np.zeros(len(bins), bool), np.array(confidences))
 
 
-LASTS_BINS = 10
-
-
-def scripted(monkeypatch, spoken_in, given, count, every_s=12.0, lasts_s=10.4):
+def scripted(monkeypatch, spoken_in, given, count, lasts_bins=10):
     """Utterances with the words `given` to each, of a listener by whom the words of `spoken_in` are heard."""
-    listener = Scripted(spoken_in, count)
+    listener = Scripted(spoken_in, count, lasts_bins)
 
     def align(self, listener, words):
         self.words, self.milliseconds, self.confidences = words, np.zeros((0, 2)), np.zeros(0)
@@ -162,7 +160,7 @@ def scripted(monkeypatch, spoken_in, given, count, every_s=12.0, lasts_s=10.4):
     monkeypatch.setattr(Utterance, "align", align)
     utterances = []
     for number, words in enumerate(given):
-        start_s, end_s = every_s * number, every_s * number + lasts_s
+        start_s, end_s = 12.0 * number, 12.0 * number + 10.4
         made = Utterance(round(start_s * RATE), round(end_s * RATE), np.array([[start_s, end_s]]))
         made.align(listener, np.array(words, int))
         utterances.append(made)
@@ -224,9 +222,8 @@ def test_words_may_begin_within_an_utterance(monkeypatch):
 def test_no_word_of_fast_speech_is_left_out(monkeypatch):
     count, apart_s = 240, 0.17
     heard = {word: 12.0 * (word // 60) + 0.2 + apart_s * (word % 60) for word in range(count)}
-    monkeypatch.setitem(globals(), "LASTS_BINS", 2)
     given = [range(60), range(60, 118), range(118, 180), range(180, 240)]
-    _, made = scripted(monkeypatch, heard, given, count)
+    _, made = scripted(monkeypatch, heard, given, count, lasts_bins=2)
     assert [len(words) for words in shares(made.run())] == [60] * 4
 
 

@@ -11,7 +11,12 @@ from forced_aligner.base.paths import ROOT
 
 @pytest.fixture
 def here(capsys, monkeypatch, empty_hub):
-    """A command in this process: the same script, without its start-up time."""
+    """A command in this process: the same script, without its start-up time.
+
+    The process keeps its own signals: one that a fork of it gets would end it too (`tests/base/test_stopping.py` tests
+    them in processes of their own).
+    """
+    monkeypatch.setattr("forced_aligner.base.stopping.exit_on_signals", lambda: None)
 
     def run_here(script, *arguments, cwd):
         monkeypatch.chdir(cwd)
