@@ -23,6 +23,11 @@ COMPACT_FRAMES = (52, 117, 221)  # 4, 9 and 17 chunks: the last function holds t
 AUDIO_FRAMES = (52, 104, 256)  # half a window, one, and two with room for padding
 
 
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that no worker is left alone with it."""
+    items.sort(key=lambda item: "shells" not in item.path.parts)
+
+
 # Few examples in CI; HYPOTHESIS_PROFILE=long looks longer.
 settings.register_profile("short", max_examples=30, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=2000, deadline=None)
@@ -192,13 +197,30 @@ def converted(checkpoint, folder, *arguments, **options):
     return Bundle.open(folder)
 
 
+def converted_once(checkpoint, tmp_path_factory, name, *arguments, **options):
+    """The bundle of a conversion that one worker does for all; each has a copy of its own."""
+    from filelock import FileLock
+
+    from forced_aligner.package.bundle import Bundle
+
+    own = tmp_path_factory.mktemp("bundle") / name
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return converted(checkpoint, own, *arguments, **options)
+    first = tmp_path_factory.getbasetemp().parent / name
+    with FileLock(f"{first}.lock"):
+        if not first.exists():
+            converted(checkpoint, first, *arguments, **options)
+    shutil.copytree(first, own)
+    return Bundle.open(own)
+
+
 @pytest.fixture(scope="session")
 def demo_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in all six packages, mixed precision."""
     from individual_components import COMPONENTS_OF
 
-    folder = tmp_path_factory.mktemp("bundle") / "demo"
-    return converted(demo_checkpoint, folder, COMPONENTS_OF["five"], DECODER_LENGTHS, AUDIO_FRAMES)
+    sizes = (DECODER_LENGTHS, AUDIO_FRAMES)
+    return converted_once(demo_checkpoint, tmp_path_factory, "demo", COMPONENTS_OF["five"], *sizes)
 
 
 @pytest.fixture(scope="session")
@@ -206,9 +228,9 @@ def compact_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in the compact layout, in float32."""
     from individual_components import DEFAULTS_OF
 
-    folder = tmp_path_factory.mktemp("bundle") / "compact"
     options = {"layout": "compact", "precision": "float32"}
-    return converted(demo_checkpoint, folder, DEFAULTS_OF["compact"], DECODER_LENGTHS, COMPACT_FRAMES, **options)
+    sizes = (DECODER_LENGTHS, COMPACT_FRAMES)
+    return converted_once(demo_checkpoint, tmp_path_factory, "compact", DEFAULTS_OF["compact"], *sizes, **options)
 
 
 @pytest.fixture(scope="session")

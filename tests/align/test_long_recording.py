@@ -174,7 +174,7 @@ def test_silence_longer_than_a_piece_holds_no_words(aligner, recording):
 
 @pytest.mark.parametrize("place", ["start", "middle", "end"])
 def test_words_that_nobody_speaks_are_named_and_the_others_keep_their_times(aligner, recording, unspoken, place):
-    recording = recording if place == "middle" else first_clips(recording)
+    recording = first_clips(recording)
     at = {"start": 0, "middle": len(recording.words) // 2, "end": len(recording.words)}[place]
     words, true_ms = with_unspoken(recording, unspoken, at)
     alignment = align_recording(aligner, recording.audio, " ".join(words), "English", PIECE_S)
@@ -185,7 +185,7 @@ def test_words_that_nobody_speaks_are_named_and_the_others_keep_their_times(alig
 
 @pytest.mark.parametrize("place", ["start", "middle", "end"])
 def test_speech_that_the_transcript_leaves_out_is_named(aligner, recording, place):
-    recording = recording if place == "middle" else first_clips(recording)
+    recording = first_clips(recording)
     middle = len(recording.words) // 2
     first = {"start": 0, "middle": middle, "end": len(recording.words) - UNSPOKEN}[place]
     left_out = np.arange(first, first + UNSPOKEN)

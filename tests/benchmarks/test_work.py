@@ -19,11 +19,12 @@ def work(demo_bundle):
 
 
 @pytest.mark.parametrize("key", COMPONENTS)
-def test_what_is_counted_is_what_pytorch_counts(demo_bundle, demo_model, key):
+def test_what_is_counted_is_what_pytorch_counts(request, demo_model, key):
     component = COMPONENTS[key]
-    functions = Program(demo_bundle.package(key)).spec.mlProgram.functions
-    for name, size in demo_bundle.record(key).functions.items():
-        inputs = wrapper_inputs(component, Sizes(demo_bundle.metadata.dimensions, size or 1, size or 1))
+    bundle = request.getfixturevalue("demo_bundle" if component.layout == "five" else "compact_bundle")
+    functions = Program(bundle.package(key)).spec.mlProgram.functions
+    for name, size in bundle.record(key).functions.items():
+        inputs = wrapper_inputs(component, Sizes(bundle.metadata.dimensions, size or 1, size or 1))
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             component.wrapper(demo_model)(*inputs)
         assert 2 * count(functions[name], rows=inputs[0].shape[1]).total == counter.get_total_flops()

@@ -40,7 +40,7 @@ def scaled(demo_checkpoint, demo_model, demo_processor, clips, tmp_path_factory)
 
 def aligned(checkpoint, folder, reference_path):
     """The score and word times of the first clips by float16 packages, and whether all outputs were finite."""
-    convert(checkpoint, folder, Options(DEFAULT_COMPONENTS, (256,), precision="float16"))
+    convert(checkpoint, folder, Options(DEFAULT_COMPONENTS, (256,), (104,), precision="float16"))
     bundle = Bundle.open(folder)
     backend = FiniteCheck(MilBackend(bundle))
     reference = read_json(Reference, reference_path, "").head(CLIPS)

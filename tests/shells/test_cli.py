@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import soundfile
 
 from forced_aligner.align.long_recording import align_recording
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
+from forced_aligner.jobs.benchmark.options import BenchmarkOptions
+from individual_components import DEFAULT_COMPONENTS
 
 ROOT = Path(__file__).parents[2]
 INFER = "run_coreml_inference.py"
@@ -93,6 +97,43 @@ def test_the_demo_does_the_whole_job(here, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "parity was not measured" not in result.stderr
     assert "| files | 10, " in (hub / "README.md").read_text()
+
+
+def test_the_commands_run_over_core_ml(here, core_ml, three_commands, demo_clips, tmp_path, monkeypatch):
+    """From end to end over a double of Core ML; `demo` leaves alone what is converted. No figure comes from it."""
+
+    def run(*arguments):
+        result = here("run_coreml_inference.py", *arguments, "--backend", "coreml", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        return result
+
+    folder = tmp_path / "demo"
+    short = partial(BenchmarkOptions, clip_lengths_s=(5.0, 15.0))  # one of 60 s takes long
+    monkeypatch.setattr("forced_aligner.jobs.benchmark.options.BenchmarkOptions", short)
+    shutil.copytree(three_commands[0] / "build/forced-aligner", folder / "forced-aligner")
+    run("demo", "--output-dir", folder)
+    model, clip = folder / "forced-aligner", demo_clips[2]
+    environment = json.loads((model / "parity.json").read_text())["environment"]
+    assert (environment["backend"], environment["compute_units"], environment["device"]) == ("coreml", "ALL", None)
+
+    run("compare", "--model-dir", model, "--reference", folder / "pytorch_reference.json", "--compute-units", "cpu")
+    report = json.loads((model / "parity.json").read_text())
+    assert (report["files"], report["moved"], report["environment"]["compute_units"]) == (10, 0, "CPU_ONLY")
+
+    arguments = ("infer", "--audio-file", clip.audio, "--text", clip.transcript, "--model-dir", model)
+    ours = run(*arguments, "--compute-units", "cpu-and-ne")
+    theirs = here("run_coreml_inference.py", *arguments, "--backend", "mil", cwd=folder)
+    assert json.loads(ours.stdout) == json.loads(theirs.stdout)
+
+    assert sorted(core_ml.compiles.values()) == [1] * len(DEFAULT_COMPONENTS)
+
+    core_ml.compiles.clear()
+    run("benchmark", "--model-dir", model, "--compute-units", "all,cpu", "--rounds", "1", "--calls", "1")
+    report = json.loads((model / "benchmark.json").read_text())
+    assert {timing["computes_on"] for timing in report["clips"]} == {"ALL", "CPU_ONLY"}
+    assert report["plans"] and not report["failed"]
+    assert sorted(core_ml.compiles.values()) == [1] * len(DEFAULT_COMPONENTS)  # both units share them
+    assert {load.units for load in core_ml.loads} == {"ALL", "CPU_ONLY", "CPU_AND_NE"}
 
 
 def test_a_missed_threshold_exits_with_1(here, three_commands):
