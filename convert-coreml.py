@@ -107,9 +107,7 @@ def convert(
     if package is not None:
         check_hub_folder(package, output_dir, options.components, checkpoint.model_id, base_model)
     if host_kit is not None:
-        if package is not None and host_kit.resolve() == package.resolve():
-            raise UserError("--package and --host-kit name one folder: --package has the kit in host/ anyway")
-        check_kit(host_kit, options.components, output_dir)
+        check_kit(host_kit, options.components, output_dir, *([] if package is None else [package]))
     metadata = convert(checkpoint, output_dir, options)
     size_mb, table = metadata.size_bytes / 1e6, " and a token table" if metadata.token_table else ""
     show(f"{checkpoint.model_id}: {len(metadata.components)} packages{table}, {size_mb:.1f} MB, in {output_dir}")

@@ -234,6 +234,15 @@ def compact_bundle(demo_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def bundle_of(request):
+    """The bundle that has a component, by its key."""
+    from individual_components import COMPONENTS
+
+    fixtures = {"five": "demo_bundle", "compact": "compact_bundle"}
+    return lambda key: request.getfixturevalue(fixtures[COMPONENTS[key].layout])
+
+
+@pytest.fixture(scope="session")
 def demo_kit(demo_checkpoint, demo_bundle, tmp_path_factory):
     """The folder of the host kit of `demo_bundle`."""
     from forced_aligner.jobs.host_kit import write_kit

@@ -25,7 +25,7 @@ def convert_token_table(model: LazyModel, preset: Compression, folder: Path) -> 
         UserError: FP16 cannot hold a value.
     """
     weight = model.read(model.module.get_input_embeddings().weight).numpy()  # (vocab, hidden)
-    if (largest := float(np.abs(weight).max())) > FP16_MAX:
+    if (largest := float(max(weight.max(), -weight.min()))) > FP16_MAX:
         raise UserError(
             f"the token embedding reaches {largest:g}, more than the FP16 of a token table holds: give --layout five "
             "with --precision float32"

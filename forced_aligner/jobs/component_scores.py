@@ -26,6 +26,7 @@ from forced_aligner.score.records import ComponentScore, Reference
 from individual_components import COMPONENTS
 
 MASKS = {"audio_transformer": "attention_mask", "audio": "row_mask"}  # component -> the input that tells its padding
+NOTHING_DB = 0.0  # where no row can be compared
 MEASURED_CALLS = 4  # calls of each component whose outputs are compared with PyTorch
 
 
@@ -90,7 +91,7 @@ def measure_component(backend: Backend, calls: Sequence[Call], key: str) -> Comp
     """PSNR of a component against PyTorch in float32 over its recorded calls, and whether all of it is finite.
 
     An output of whole numbers is a choice, such as a class. A row where it differs has other neighbours, so its other
-    outputs are left out: how many choices differ is what the boundaries tell.
+    outputs are left out: how many choices differ is what the boundaries tell. Where all differ, nothing is alike: 0 dB.
     """
     worst, finite = np.inf, True
     for call in [call for call in calls if call.component == key]:
@@ -101,5 +102,5 @@ def measure_component(backend: Backend, calls: Sequence[Call], key: str) -> Comp
         same = np.all([given[name] == expected[name] for name in choices], axis=0)  # (rows,); True without choices
         for name in expected.keys() - set(choices):
             finite = finite and bool(np.isfinite(outputs[name]).all())
-            worst = min(worst, psnr_db(given[name][same], expected[name][same]))
+            worst = min(worst, psnr_db(given[name][same], expected[name][same]) if same.any() else NOTHING_DB)
     return ComponentScore(psnr_db=round(worst, 2) if np.isfinite(worst) else None, finite=finite)

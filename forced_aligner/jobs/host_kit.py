@@ -18,7 +18,7 @@ from forced_aligner.align.times import SNAPPED_RUN
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest
-from forced_aligner.base.records import file_of, write_json
+from forced_aligner.base.records import file_of, read_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, Tensors, golden_file, reference_stages
@@ -58,18 +58,25 @@ LAYOUT = [
 FILES = Files()
 
 
-def check_kit(folder: Path, components: Collection[str], source: Path) -> None:
-    """Refuse, before the conversion of `components` into `source`, what `write_kit` would refuse after it.
+def check_kit(folder: Path, components: Collection[str], *others: Path) -> None:
+    """Refuse, before the conversion of `components`, what `write_kit` would refuse after it.
+
+    Args:
+        folder: of the kit.
+        components: of the converted folder.
+        others: the converted folder, and others that are written.
 
     Raises:
-        UserError: a component is missing, `folder` is in `source`, or is there and is no kit.
+        UserError: a component is missing, `folder` is in one of `others` or around it, or is there and is no kit.
     """
     if layout_of(components) is COMPACT:
         raise UserError("a host kit is for the five packages: leave out --layout compact, or --host-kit")
     if missing := missing_for_kit(components):
         raise UserError(f"a host kit needs {', '.join(missing)} too: add to --components, or leave out --host-kit")
-    if source.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise UserError(f"--host-kit {folder} is in the converted folder {source}: choose another place")
+    kit = folder.resolve()
+    for other in others:
+        if kit.is_relative_to(other.resolve()) or other.resolve().is_relative_to(kit):
+            raise UserError(f"--host-kit {folder} and {other} are the same or one in the other: choose another place")
     check_place(folder, require_kit)
 
 
@@ -79,7 +86,7 @@ def missing_for_kit(components: Collection[str]) -> list[str]:
 
 
 def require_kit(folder: Path, option: str = "--host-kit") -> None:
-    """Refuse a folder that is not a host kit, or that holds other files too.
+    """Refuse a folder that is not a host kit, or that holds other files or changed ones.
 
     Raises:
         UserError: it is none; the sentence ends with the option to give another folder to.
@@ -87,10 +94,18 @@ def require_kit(folder: Path, option: str = "--host-kit") -> None:
     remedy = f"choose another folder for {option}"
     if not file_of(HostConfig)(folder / CONFIG_FILE):
         raise UserError(f"{folder} is not a host kit: {remedy}")
-    folders = (GoldenVectors.model_fields["folder"].default, Path(FILES.tokenizer).parent.name)
-    known = {CONFIG_FILE, *(Path(name).parts[0] for name in FILES.model_dump().values()), *folders, ".DS_Store"}
-    if foreign := sorted(path.name for path in folder.iterdir() if path.name not in known):
-        raise UserError(f"{folder} also holds {', '.join(foreign[:3])}, which is not of a host kit: {remedy}")
+    config = read_json(HostConfig, folder / CONFIG_FILE, remedy)
+    written = config.sha256 | {
+        f"{config.golden_vectors.folder}/{clip.name}": clip.sha256 for clip in config.golden_vectors.clips
+    }
+    foreign = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        is_ours = path.is_dir() or path.name == ".DS_Store" or name == CONFIG_FILE
+        if not is_ours and (name not in written or file_digest(path) != written[name]):
+            foreign.append(name)
+    if foreign:
+        raise UserError(f"{folder} holds {', '.join(foreign[:3])}, which no host kit was written with: {remedy}")
 
 
 def write_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
@@ -127,7 +142,11 @@ def fill_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
         log(f"golden vectors: {clip.name}, {duration_s:.1f} s, {len(content) / 1e6:.1f} MB")
         records.append(_record(clip, path, duration_s))
     vectors = config.golden_vectors.model_copy(update={"clips": records})
-    write_json(config.model_copy(update={"golden_vectors": vectors}), folder / CONFIG_FILE)
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and path.parent != golden and path.name != CONFIG_FILE
+    ]
+    sha256 = {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(files)}
+    write_json(config.model_copy(update={"golden_vectors": vectors, "sha256": sha256}), folder / CONFIG_FILE)
 
 
 def _is_taken(clip: GoldenClip, aligner: Aligner) -> bool:
@@ -218,6 +237,7 @@ def host_config(metadata: BundleMetadata) -> HostConfig:
         repair=Repair(snapped_run=SNAPPED_RUN),
         components={key: _component(key, metadata) for key in FIVE.components},
         golden_vectors=GoldenVectors(clips=[], cut=CUT),
+        sha256={},
     )
 
 

@@ -16,7 +16,7 @@ from forced_aligner.base.records import read_json
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.benchmark.probe import CallCounter, inputs_of_size
-from forced_aligner.jobs.component_scores import measure_component, record_calls
+from forced_aligner.jobs.component_scores import NOTHING_DB, measure_component, record_calls
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.publish import CARD_FILE, lay_out
 from forced_aligner.jobs.reference import align_with_pytorch
@@ -304,6 +304,13 @@ def test_components_are_measured_on_the_rows_that_are_read(compact_bundle, demo_
         score = measure_component(MilBackend(compact_bundle), calls, key)
         assert score.finite
         assert score.psnr_db is None or score.psnr_db > 90
+
+    class Shifted(MilBackend):
+        def predict(self, component, function, inputs):
+            outputs = super().predict(component, function, inputs)
+            return {name: array + 1 if array.dtype == np.int32 else array for name, array in outputs.items()}
+
+    assert measure_component(Shifted(compact_bundle), calls, "text").psnr_db == NOTHING_DB
 
 
 def test_a_benchmark_can_fill_every_function(compact_bundle, compact):

@@ -19,9 +19,8 @@ def work(demo_bundle):
 
 
 @pytest.mark.parametrize("key", COMPONENTS)
-def test_what_is_counted_is_what_pytorch_counts(request, demo_model, key):
-    component = COMPONENTS[key]
-    bundle = request.getfixturevalue("demo_bundle" if component.layout == "five" else "compact_bundle")
+def test_what_is_counted_is_what_pytorch_counts(bundle_of, demo_model, key):
+    component, bundle = COMPONENTS[key], bundle_of(key)
     functions = Program(bundle.package(key)).spec.mlProgram.functions
     for name, size in bundle.record(key).functions.items():
         inputs = wrapper_inputs(component, Sizes(bundle.metadata.dimensions, size or 1, size or 1))

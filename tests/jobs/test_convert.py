@@ -32,16 +32,17 @@ from individual_components import COMPONENTS, COMPONENTS_OF
 QUICK = ("embedding", "lm_head")  # what converts in a second
 
 
-@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
-def test_every_package_describes_itself(demo_bundle, key):
-    spec = ct.utils.load_spec(str(demo_bundle.package(key)))
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_every_package_describes_itself(bundle_of, key):
+    bundle = bundle_of(key)
+    spec = ct.utils.load_spec(str(bundle.package(key)))
     text = spec.description.metadata
     assert text.author
     assert text.license == "Apache-2.0"
     assert text.versionString == version_string()
     assert text.shortDescription == COMPONENTS[key].description
     assert text.userDefined["source_checkpoint"] == "demo"
-    assert text.userDefined["checkpoint_fingerprint"] == demo_bundle.metadata.checkpoint_fingerprint
+    assert text.userDefined["checkpoint_fingerprint"] == bundle.metadata.checkpoint_fingerprint
     assert text.userDefined["coremltools_version"] == ct.__version__
     functions = spec.description.functions or [spec.description]
     for function in functions:

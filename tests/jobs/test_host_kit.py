@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -158,19 +159,39 @@ def test_a_kit_replaces_a_kit_and_nothing_else(demo_kit, demo_bundle, demo_check
     monkeypatch.setattr("forced_aligner.jobs.host_kit.GOLDEN_CLIPS", GOLDEN_CLIPS[:1])
     write_kit(demo_checkpoint, demo_bundle, kit)
     assert [path.name for path in (kit / "golden").iterdir()] == ["short.safetensors"]
-    (kit / "Host.swift").touch()
     (tmp_path / "other").mkdir()
-    for place, message in (
-        (kit, r"also holds Host\.swift, which is not of a host kit"),
-        (tmp_path / "other", "is not a"),
-    ):
-        with pytest.raises(UserError, match=message):
-            write_kit(demo_checkpoint, demo_bundle, place)
-    for place in (tmp_path, tmp_path / "host"):
-        with pytest.raises(UserError, match="is in the converted folder"):
-            check_kit(place, DEFAULT_COMPONENTS, tmp_path)
+    with pytest.raises(UserError, match="is not a"):
+        write_kit(demo_checkpoint, demo_bundle, tmp_path / "other")
+    for place in (tmp_path, tmp_path / "host", tmp_path.parent):
+        with pytest.raises(UserError, match="are the same or one in the other"):
+            check_kit(place, DEFAULT_COMPONENTS, tmp_path / "elsewhere", tmp_path)
     with pytest.raises(UserError, match="needs lm_head too"):
         check_kit(tmp_path / "new", DEFAULT_COMPONENTS[:-1], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Host.swift", "golden/mine.safetensors", "tokenizer/x", "host.py", "window.f32"])
+def test_a_kit_with_work_in_it_is_not_replaced(demo_kit, demo_bundle, tmp_path, name):
+    kit = shutil.copytree(demo_kit, tmp_path / "kit")
+    check_kit(kit, DEFAULT_COMPONENTS, demo_bundle.folder)
+    with (kit / name).open("a") as file:
+        file.write("mine")
+    with pytest.raises(UserError, match=rf"holds {re.escape(name)}, which no host kit was written with"):
+        check_kit(kit, DEFAULT_COMPONENTS, demo_bundle.folder)
+
+
+def test_a_host_keeps_the_stages_of_the_last_clip_alone(demo_kit, demo_bundle, goldens, host_module):
+    host = host_module.Host(demo_kit, MilBackend(demo_bundle).predict)
+    for name in ("two-groups", "short"):
+        host.align(goldens[name].expected("samples"), goldens[name].words)
+    assert "mask.0" in host.stages
+    assert "mask.1" not in host.stages
+
+
+def test_a_host_refuses_what_it_cannot_align(demo_kit, host_module):
+    host = host_module.Host(demo_kit, lambda *_: {})
+    for samples, words in ((np.zeros((2, 16_000)), ["a"]), (np.zeros(500 * 16_000), ["a"]), (np.zeros(16_000), [])):
+        with pytest.raises(ValueError, match=r"expected mono samples, at most 400 s, and words"):
+            host.align(samples, words)
 
 
 def test_a_kit_is_written_whole_or_not_at_all(demo_bundle, demo_checkpoint, tmp_path, monkeypatch):
@@ -201,7 +222,7 @@ def test_a_published_folder_has_the_kit(demo_bundle, demo_checkpoint, tmp_path, 
     opened = Bundle.open(folder)
     assert Aligner(opened, MilBackend(opened)).align(load_audio(Path(clip.audio)), clip.transcript).words
     (folder / "host/Host.swift").touch()
-    with pytest.raises(UserError, match=r"also holds Host\.swift, .* choose another folder for --package"):
+    with pytest.raises(UserError, match=r"holds Host\.swift, .* choose another folder for --package"):
         lay_out(demo_bundle.folder, folder, checkpoint=demo_checkpoint)
 
 

@@ -23,7 +23,7 @@ from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
 from forced_aligner.runtime.options import RuntimeOptions
-from individual_components import COMPONENTS, COMPONENTS_OF, DEFAULT_COMPONENTS, Sizes
+from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
 
 
 def wrapper_inputs(component, sizes, seed=0):
@@ -52,23 +52,25 @@ def saved(program, folder, precision=ct.precision.FLOAT32):
     return package
 
 
-@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
-def test_every_function_of_every_package_equals_pytorch(demo_bundle, demo_model, key):
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_every_function_of_every_package_equals_pytorch(bundle_of, demo_model, key):
     """Float32 packages within 1e-4; the two FP16 packages of the mixed preset within FP16 rounding."""
-    component, metadata = COMPONENTS[key], demo_bundle.metadata
-    program = Program(demo_bundle.package(key))
-    record = demo_bundle.record(key)
+    bundle, component = bundle_of(key), COMPONENTS[key]
+    program = Program(bundle.package(key))
+    record = bundle.record(key)
     assert program.function_names == sorted(record.functions)
     for name, size in record.functions.items():
-        sizes = Sizes(metadata.dimensions, frames=size or 1, length=size or 1)
+        sizes = Sizes(bundle.metadata.dimensions, frames=size or 1, length=size or 1)
         inputs = wrapper_inputs(component, sizes)
         with torch.inference_mode():
-            expected = component.wrapper(demo_model)(*inputs).numpy()
+            outputs = component.wrapper(demo_model)(*inputs)
+        expected = outputs if isinstance(outputs, tuple) else (outputs,)
         arrays = {spec.name: value.numpy() for spec, value in zip(component.inputs, inputs, strict=True)}
         actual = program.function(name)(arrays)
-        assert list(actual) == [component.outputs[0].name]
-        atol = 1e-4 if record.precision == "float32" else 5e-3 * np.abs(expected).max()
-        np.testing.assert_allclose(actual[component.outputs[0].name], expected, atol=atol, rtol=0)
+        assert list(actual) == [output.name for output in component.outputs]
+        for array, tensor in zip(actual.values(), expected, strict=True):
+            atol = 1e-4 if record.precision == "float32" else 5e-3 * tensor.abs().max().item()
+            np.testing.assert_allclose(array, tensor.numpy(), atol=atol, rtol=0)
 
 
 def read_back(bundle, key):
@@ -77,10 +79,11 @@ def read_back(bundle, key):
     return load_milproto(spec, spec.specificationVersion, str((package / WEIGHTS_FILE).parent))
 
 
-@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
-def test_coremltools_reads_every_package_back(demo_bundle, key):
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_coremltools_reads_every_package_back(bundle_of, key):
     """coremltools infers every type anew and compares it with the declared one: the stitched specs are sound."""
-    assert sorted(read_back(demo_bundle, key).functions) == sorted(demo_bundle.record(key).functions)
+    bundle = bundle_of(key)
+    assert sorted(read_back(bundle, key).functions) == sorted(bundle.record(key).functions)
 
 
 @pytest.mark.parametrize("key", DEFAULT_COMPONENTS)
@@ -121,10 +124,10 @@ def test_weights_equal_coremltools_reader(demo_bundle):
         assert checked >= 2
 
 
-@pytest.mark.parametrize("key", COMPONENTS_OF["five"])
-def test_the_weight_files_header_counts_every_blob(demo_bundle, key):
+@pytest.mark.parametrize("key", COMPONENTS)
+def test_the_weight_files_header_counts_every_blob(bundle_of, key):
     """coremltools writes the final count when its writer is destroyed; in a file copied before, it is too small."""
-    package = demo_bundle.package(key)
+    package = bundle_of(key).package(key)
     functions = Program(package).spec.mlProgram.functions.values()
     offsets = {value.blobFileValue.offset for function in functions for _, value in file_values(function)}
     count, version = np.frombuffer((package / WEIGHTS_FILE).read_bytes()[:8], np.uint32)
@@ -174,10 +177,10 @@ def test_weights_are_mapped_not_copied(demo_bundle):
     assert all(start <= weight.data_ptr() < start + mapping.size for weight in weights)
 
 
-@pytest.mark.parametrize("key", [key for key in COMPONENTS_OF["five"] if key != "embedding"])  # it reads its token ids
-def test_every_op_computes_on_the_programs_device(demo_bundle, key):
+@pytest.mark.parametrize("key", [key for key in COMPONENTS if key not in ("embedding", "text")])  # they read their ids
+def test_every_op_computes_on_the_programs_device(bundle_of, key):
     """The meta device stands for a GPU: it has no values, and refuses a tensor that is still on the CPU."""
-    program = Program(demo_bundle.package(key), device="meta")
+    program = Program(bundle_of(key).package(key), device="meta")
     for name in program.function_names:
         function = program.function(name)
         shapes = {each: [size or 9 for size in shape] for each, (_, shape) in function.inputs.items()}

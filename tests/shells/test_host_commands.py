@@ -50,7 +50,10 @@ def test_what_no_kit_can_be_made_of_is_refused_before_the_conversion(convert, he
         "error: there is not a host kit: choose another folder for --host-kit\n",
     )
     both = convert("--host-kit", "hub", "--package", "hub")
-    assert both.stderr == "error: --package and --host-kit name one folder: --package has the kit in host/ anyway\n"
+    one_in_the_other = "are the same or one in the other: choose another place\n"
+    assert both.stderr == f"error: --host-kit hub and hub {one_in_the_other}"
+    around = convert("--host-kit", "new", "--package", "new/hub")
+    assert around.stderr == f"error: --host-kit new and new/hub {one_in_the_other}"
     alone = here(
         "convert-coreml.py", "--model-id", "demo", "--components", "lm_head", "--host-kit", "kit", cwd=tmp_path
     )

@@ -176,3 +176,4 @@ class HostConfig(Record):
     components: dict[ShortText, Component]
     choice_of_function: ShortText = "the first function whose size is not less than the rows; pad with zeros at the end"
     golden_vectors: GoldenVectors
+    sha256: Annotated[dict[KitPath, Sha256], Field(description="of the other files; golden vectors have theirs above")]

@@ -38,6 +38,10 @@ class Host:
 
     def align(self, samples: Array, words: Sequence[str]) -> list[tuple[str, int, int]]:
         """(samples,) of 16 kHz mono float32 audio, and its words -> (word, start, end) of each, in ms."""
+        mel = self.config["mel"]
+        if samples.ndim != 1 or not 0 < samples.size <= mel["max_s"] * mel["sample_rate_hz"] or not words:
+            raise ValueError(f"expected mono samples, at most {mel['max_s']:g} s, and words")
+        self.stages = {}
         audio = self.encode(self.log_mel(samples))
         ids = self.prompt(words, len(audio))
         logits = self.score(self.hidden_states(ids, audio), ids)
