@@ -3,7 +3,8 @@
     uv run benchmarks/conversion.py
 
 Each run is a separate process; its wall time, CPU time and peak memory are measured. Runs of the whole conversion are
-interleaved. Then each component is converted alone, once per variant.
+interleaved. Then each component of the five is converted alone, once per variant. `compact` is float16 in the compact
+layout.
 """
 
 import shutil
@@ -21,20 +22,25 @@ from forced_aligner.base.console import run_app
 
 BASELINE = "plain"  # key of the unoptimised baseline in the results
 COMPONENTS = ("audio_conv", "audio_transformer", "embedding", "decoder_prefill", "lm_head")
+OPTIONS = {
+    "mixed": ("--precision", "mixed"),
+    "float16": ("--precision", "float16"),
+    "compact": ("--precision", "float16", "--layout", "compact"),
+}
 
 app = typer.Typer(add_completion=False)
 
 
-def convert(variant: str, checkpoint: Path, folder: Path, components: str) -> dict[str, float]:
-    """Convert one variant, `BASELINE` or a precision of this project, and measure it."""
+def convert(variant: str, checkpoint: Path, folder: Path, component: str | None = None) -> dict[str, float]:
+    """Convert one variant, `BASELINE` or one of `OPTIONS`, in whole or one component of it, and measure it."""
     target = folder / f"conversion-{variant}"
     shutil.rmtree(target, ignore_errors=True)
     if variant == BASELINE:
-        return measured(ROOT / "benchmarks/plain.py", checkpoint, target, "--components", components)
-    return measured(
-        "convert-coreml.py", "--model-id", checkpoint, "--output-dir", target, "--precision", variant,
-        "--components", components,
-    )  # fmt: skip
+        keys = component or ",".join(COMPONENTS)
+        return measured(ROOT / "benchmarks/plain.py", checkpoint, target, "--components", keys)
+    alone = ("--components", component) if component else ()
+    arguments = ("--model-id", checkpoint, "--output-dir", target, *OPTIONS[variant], *alone)
+    return measured("convert-coreml.py", *arguments)
 
 
 def package_gb(folder: Path) -> float:
@@ -53,8 +59,8 @@ def main(
     from rich.table import Table
 
     checkpoint = random_checkpoint(folder)
-    variants = (BASELINE, "mixed", "float16")
-    runs = [{name: convert(name, checkpoint, folder, ",".join(COMPONENTS)) for name in variants} for _ in range(rounds)]
+    variants = (BASELINE, *OPTIONS)
+    runs = [{name: convert(name, checkpoint, folder) for name in variants} for _ in range(rounds)]
     results = {}
     for name in variants:
         ratios = [run[name]["wall_s"] / run[BASELINE]["wall_s"] for run in runs]
@@ -66,7 +72,8 @@ def main(
             "wall_over_plain": round(statistics.median(ratios), 3),
         }
     keys = COMPONENTS if each else ()
-    alone = {key: {name: convert(name, checkpoint, folder, key) for name in variants} for key in keys}
+    of_the_five = (BASELINE, "mixed", "float16")
+    alone = {key: {name: convert(name, checkpoint, folder, key) for name in of_the_five} for key in keys}
     table = Table("", "variant", "wall s", "CPU s", "peak GB", "of baseline's wall")
     for label, measurements in {"all": results, **alone}.items():
         for name, row in measurements.items():

@@ -108,8 +108,8 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoin
 
 def _add_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> bool:
     """Write the host kit into the new `folder`; whether there is one for these components."""
-    if missing := missing_for_kit(bundle.metadata.components):
-        log(f"left out: {folder.name}/, since the host kit needs {', '.join(missing)}")
+    if missing_for_kit(bundle.metadata.components):
+        log(f"left out: {folder.name}/, since the host kit is for the five packages")
         return False
     folder.mkdir()
     fill_kit(checkpoint, bundle, folder)

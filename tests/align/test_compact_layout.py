@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.align.chain import Aligner
+from forced_aligner.align.long_recording import align_recording
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE
 from forced_aligner.base.records import read_json
@@ -280,6 +281,19 @@ def test_an_unoptimized_package_of_ios17_computes_the_same(demo_checkpoint, comp
     samples = load_audio(Path(clip.audio))
     plain = Aligner(bundle, MilBackend(bundle)).align(samples, clip.transcript)
     assert plain.words == compact.align(samples, clip.transcript).words
+
+
+def test_words_that_nobody_speaks_are_found_as_by_the_five(compact, five, demo_clips):
+    """Where confidences decide, what the compact layout does not know of them must not matter."""
+    clip, other = demo_clips[7], demo_clips[6]
+    words = [word.text for word in clip.alignments]
+    foreign = [word.text for word in other.alignments][:6]
+    transcript = " ".join([*words[:12], *foreign, *words[12:]])
+    samples = load_audio(Path(clip.audio))
+    by_five, by_compact = (align_recording(each, samples, transcript, "English", 8.0) for each in (five, compact))
+    assert set(range(12, 18)) & by_five.not_found
+    assert by_compact.not_found == by_five.not_found
+    assert by_compact.words == by_five.words
 
 
 def test_the_same_conversion_is_left_alone_and_another_layout_is_refused(demo_checkpoint, tmp_path, capsys):

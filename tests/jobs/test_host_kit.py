@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +17,7 @@ from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner
 from forced_aligner.align.clock import Clock
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.paths import ROOT
 from forced_aligner.base.records import read_json
 from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.golden import GOLDEN_CLIPS
@@ -59,6 +61,17 @@ def test_the_host_gives_the_words_and_times_of_the_chain_on_every_clip(demo_kit,
         found = host.align(samples, host_module.split_words(clip.transcript))
         expected = aligner.align(samples, clip.transcript, clip.language).words
         assert found == [(word.text, word.start_time_ms, word.end_time_ms) for word in expected], clip.audio
+
+
+def test_the_example_of_the_docs_runs_and_gives_what_they_say(demo_kit, demo_bundle, capsys, monkeypatch):
+    code = (ROOT / "docs/host.md").read_text().split("```python\n")[1].split("```")[0]
+    for place, folder in (("build/host", demo_kit), ("build/demo/forced-aligner", demo_bundle.folder)):
+        assert place in code
+        code = code.replace(place, str(folder))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    exec(code, {})
+    assert capsys.readouterr().out.startswith(code.splitlines()[-1].removeprefix("# "))
 
 
 def test_the_vectors_are_what_the_chain_computes(demo_bundle, goldens):
