@@ -31,7 +31,8 @@ def make_reference(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="auto, demo, librispeech, or a folder of pairs such as talk.flac + talk.txt.", show_default="auto"
+            help="auto, demo, demo-120, librispeech, or a folder of pairs such as talk.flac + talk.txt.",
+            show_default="auto",
         ),
     ] = None,
     dataset_dir: Annotated[Path | None, typer.Option(help="Where LibriSpeech lies. (default: data and others)")] = None,

@@ -1,7 +1,8 @@
-"""Held-out speech: the ten clips of `demo/clips`, and any number of fresh ones.
+"""Held-out speech: the ten clips of `demo/clips`, the 120 of `demo/clips-120`, and any number of fresh ones.
 
-`python -m demo.clips` writes `demo/clips`. Voices are never training voices, and each word has an even chance
-of coming from the words that training never saw.
+`python -m demo.clips` writes `demo/clips`, with `--fresh 120` `demo/clips-120`. Voices are never training voices, and
+each word has an even chance of coming from the words that training never saw. The 120 are kept as Ogg Vorbis, since
+espeak-ng does not repeat all voices to the bit: made anew, they would be other samples.
 """
 
 import json
@@ -18,6 +19,8 @@ from demo.words import LANGUAGE, UNSEEN_VOICES, load_words
 
 DEMO = Path(__file__).parent
 CLIPS_SEED = 21
+FRESH_SEED = 5000  # of `demo/clips-120`; nothing else uses it
+VORBIS_LEVEL = 0.5  # of 0 (largest files) to 1
 MOST_TRIES = 1000
 UNSEEN_PROBABILITY = 0.5
 FREQUENT_WORDS, FREQUENT_PROBABILITY = 2000, 0.5
@@ -166,22 +169,33 @@ def sample_of(clip: Clip, name: str) -> dict[str, Any]:
     }
 
 
-@app.command()
-def main(
-    out: Annotated[Path, typer.Option(help="Folder for the FLAC files and manifest.json.")] = DEMO / "clips",
-    seed: Annotated[int, typer.Option(help="Seed of the words, voices and noise.")] = CLIPS_SEED,
-) -> None:
-    """Write the ten clips and their manifest."""
-    out.mkdir(parents=True, exist_ok=True)
-    maker, samples = ClipMaker(seed), []
+def ten_clips(seed: int) -> list[Clip]:
+    """The clips of `demo/clips`, one of each recipe in `TEN`."""
+    maker, clips = ClipMaker(seed), []
     variants = len({name.split("+")[1] for name in UNSEEN_VOICES})
     for number, recipe in enumerate(TEN):
         # Step through the variants, and through the accents with another stride, so that no voice repeats.
         accents = len(UNSEEN_VOICES) // variants
         voice = UNSEEN_VOICES[number % variants * accents + (3 * number + number // variants) % accents]
-        clip = maker.clip(recipe, voice)
-        name = f"clip-{number + 1:02d}.flac"
-        soundfile.write(out / name, (clip.audio * 32768).astype(np.int16), SAMPLE_RATE_HZ, format="FLAC")
+        clips.append(maker.clip(recipe, voice))
+    return clips
+
+
+@app.command()
+def main(
+    fresh: Annotated[int, typer.Option(help="So many clips of random recipes instead of the ten, as Ogg Vorbis.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the clips and manifest.json.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the words, voices and noise.")] = None,
+) -> None:
+    """Write the ten clips, or fresh ones, and their manifest."""
+    out = out or DEMO / (f"clips-{fresh}" if fresh else "clips")
+    out.mkdir(parents=True, exist_ok=True)
+    clips = fresh_clips(fresh, seed or FRESH_SEED) if fresh else ten_clips(seed or CLIPS_SEED)
+    suffix, how = ("ogg", {"compression_level": VORBIS_LEVEL}) if fresh else ("flac", {})
+    samples = []
+    for number, clip in enumerate(clips, start=1):
+        name = f"clip-{number:0{len(str(len(clips)))}d}.{suffix}"
+        soundfile.write(out / name, (clip.audio * 32768).astype(np.int16), SAMPLE_RATE_HZ, **how)
         samples.append(sample_of(clip, name))
     manifest = {"schema_version": 1, "samples": samples}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

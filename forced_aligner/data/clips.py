@@ -17,7 +17,10 @@ from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, ClipManifest
 from forced_aligner.data.transcripts import Transcript, read_transcript
 
-DEMO_CLIPS = DEMO_FOLDER / "clips"
+DEMO_SETS = {
+    "demo": DEMO_FOLDER / "clips",
+    "demo-120": DEMO_FOLDER / "clips-120",
+}  # held-out clips with true times, see demo/
 DEFAULT_SUBSET = "test-clean"
 
 
@@ -33,7 +36,7 @@ def load_clips(
     """The clips of `dataset`, their `audio` as full paths, in a stable order.
 
     Args:
-        dataset: `auto`, `demo`, `librispeech`, or a folder of pairs such as `talk.flac` + `talk.txt`.
+        dataset: `auto`, one of `DEMO_SETS`, `librispeech`, or a folder of pairs such as `talk.flac` + `talk.txt`.
         folder: where LibriSpeech is; None searches `librispeech.SEARCH_FOLDERS`.
         is_demo_model: with `auto`, the demo model always gets the demo clips.
         language: of the clips in a folder of pairs.
@@ -43,7 +46,7 @@ def load_clips(
     Raises:
         UserError: the data set is not found, holds no pair, or does not take one of the options.
     """
-    if language is not None and dataset in ("auto", "demo", "librispeech"):
+    if language is not None and dataset in ("auto", *DEMO_SETS, "librispeech"):
         raise UserError(
             "--language is for --audio-file or a folder of pairs: the demo's clips and LibriSpeech have theirs"
         )
@@ -55,12 +58,14 @@ def load_clips(
         use_demo = is_demo_model or (not has_librispeech_options and find_subset(subset, None) is None)
         dataset = "demo" if use_demo else "librispeech"
         log(f"data set: {dataset}")
-    if dataset == "demo":
-        return _demo_clips(DEMO_CLIPS)
+    if dataset in DEMO_SETS:
+        return _demo_clips(DEMO_SETS[dataset])
     if dataset == "librispeech":
         return load_subset(subset, folder, download=download)
     if not is_folder(Path(dataset)):
-        raise UserError(f"no data set {dataset!r}; expected auto, demo, librispeech or a folder of pairs")
+        raise UserError(
+            f"no data set {dataset!r}; expected auto, {', '.join(DEMO_SETS)}, librispeech or a folder of pairs"
+        )
     return paired_clips(Path(dataset), language)
 
 
