@@ -136,19 +136,22 @@ def _stride(stage: Stage, given: Array, expected: Array) -> int | None:
 
 
 def _chunks(given: Array, expected: Array, golden: Golden) -> str | None:
-    """All chunks of the host, where the golden vectors have the first and the last."""
+    """Chunks that are transposed, padded otherwise, or cut out of a wrong mel."""
     mel = golden.expected("mel")
     if mel is None or given.ndim != 3:
         return None
     if given.shape[1:] == expected.shape[:0:-1] != expected.shape[1:]:
         return "each chunk is transposed"
     whole = given.swapaxes(0, 1).reshape(given.shape[1], -1)
-    if whole.shape[0] != len(mel) or whole.shape[1] < mel.shape[1]:
+    if whole.shape[0] != len(mel):
         return None
+    count = f"it has {len(given)} chunks and not {len(expected)}" if len(given) != len(expected) else None
+    if whole.shape[1] < mel.shape[1]:
+        return count
     frames, padding = whole[:, : mel.shape[1]], whole[:, mel.shape[1] :]
     if np.abs(frames - mel).max() > STAGES["mel"].tolerance:
         return mel_mistake(frames, mel, golden)
-    return "the last chunk is padded with zeros, whatever silence is" if padding.any() else None
+    return "the last chunk is padded with zeros, whatever silence is" if padding.any() else count
 
 
 def _mask(given: Array, expected: Array, golden: Golden) -> str | None:

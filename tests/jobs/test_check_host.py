@@ -395,3 +395,24 @@ def test_a_changed_kit_is_refused(demo_kit, tmp_path):
         (kit / "golden" / path.name).write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="is missing or damaged: make it with"):
         check_host(kit, tmp_path)
+
+
+@pytest.mark.parametrize("clip", ["short", CLIP])
+def test_the_chunks_are_cut_out_of_the_golden_mel(goldens, right, clip):
+    golden = goldens[clip]
+    np.testing.assert_allclose(golden.expected("chunks"), right[clip]["chunks"], atol=2e-3)
+    np.testing.assert_array_equal(golden.expected("chunks")[[0, -1]], golden.tensors["reference.chunks"])
+
+
+def test_every_chunk_counts(check, right):
+    chunks = right[CLIP]["chunks"]
+    assert len(chunks) == 10
+    wrong = chunks.copy()
+    wrong[4] = 0
+    report = check(**{CLIP: {"chunks": wrong}})
+    assert (report.first.stage, report.first.is_known) == ("chunks", False)
+    for given in (chunks[[0, -1]], chunks[:-1], np.concatenate([chunks, 0 * chunks[:1]])):
+        sentence = f"it has {len(given)} chunks and not 10"
+        assert first(check(**{CLIP: {"chunks": given}})) == ("chunks", sentence)
+    report = check(**{CLIP: {"chunks": chunks[:, :80]}})
+    assert report.first.how == "its shape is [10, 80, 100], and not [10, 128, 100]"
