@@ -18,12 +18,14 @@ from forced_aligner.base.records import read_json
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.host_kit.config import HostConfig
 from forced_aligner.package.host_kit.golden import Golden
-from forced_aligner.package.host_kit.stages import CONFIG_FILE, STAGES, TIMES, stage_of
+from forced_aligner.package.host_kit.stages import CONFIG_FILE, STAGES, TIMES, Stage, stage_of
 from forced_aligner.score.host_check import HostReport, check_clip, host_report
 
 Tensors = dict[str, NDArray[Any]]
 KIT_HINT = "make it with convert-coreml.py --host-kit"
 EXPECTED = "for each clip NAME.safetensors, a folder NAME with STAGE.npy, or NAME.json with its word times"
+MAX_WHOLE = 2**53  # of token ids, classes and times: float64 has all whole numbers up to here
+MAX_REAL = float(np.finfo(np.float32).max)
 _WORDS = TypeAdapter(list[WordTime])
 
 
@@ -41,8 +43,10 @@ def check_host(kit: Path, output: Path) -> HostReport:
     if not names:
         raise UserError(f"{kit} has no golden vectors, since its packages take none of the clips: {KIT_HINT}")
     for path in list_folder(output):
-        if path.stem not in names:
+        if path.stem not in names and path.name not in names:
             log(f"left out: {path.name}, which is none of the kit's clips: {', '.join(names)}")
+        elif path.name not in {f"{path.stem}.safetensors", f"{path.stem}.json"} | names.keys():
+            log(f"left out: {path.name}; expected {EXPECTED}")
     for name, file in names.items():
         path = kit / config.golden_vectors.folder / file.name
         if not is_file(path) or file_digest(path) != file.sha256:
@@ -62,16 +66,41 @@ def _read_given(output: Path, clip: str, golden: Golden) -> Tensors:
     if is_file(output / f"{clip}.safetensors"):
         given |= _read_safetensors(output / f"{clip}.safetensors")
     if is_folder(output / clip):
-        given |= {path.stem: _read_npy(path) for path in list_folder(output / clip) if path.suffix == ".npy"}
+        for path in list_folder(output / clip):
+            if path.suffix == ".npy" and is_file(path):
+                given[path.stem] = _read_npy(path)
+            else:
+                log(f"left out: {clip}/{path.name}, which is no file of numpy: STAGE.npy")
     if is_file(output / f"{clip}.json"):
         given[TIMES] = _read_times(output / f"{clip}.json", golden.words)
     for name in sorted(given):
-        if stage_of(name) is None:
+        stage = stage_of(name)
+        if stage is None:
             log(f"left out: {name} of {clip}, which is none of {', '.join(STAGES)} (a mask has its number: mask.0)")
             del given[name]
-        elif given[name].dtype.kind not in "iuf":
-            raise UserError(f"{name} of {clip} is of type {given[name].dtype}; expected numbers, such as float32")
+        else:
+            given[name] = _numbers(f"{name} of {clip}", stage, given[name], golden.config.audio.masked)
     return given
+
+
+def _numbers(what: str, stage: Stage, array: NDArray[Any], masked: float) -> NDArray[Any]:
+    """The numbers of a stage as float64 or int64; a mask of truth values becomes one that is added to scores.
+
+    Raises:
+        UserError: there are none, they are no numbers, or are beyond what the stage can have.
+    """
+    if not array.size:
+        raise UserError(f"{what} is empty: its shape is {list(array.shape)}; expected {stage.shape}")
+    if array.dtype.kind == "b" and stage.name == "mask":
+        return np.where(array, 0.0, masked)
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{what} is of type {array.dtype}; expected numbers, such as float32")
+    largest = MAX_WHOLE if stage.measure == "count" and stage.name != "mask" else MAX_REAL
+    finite = array[np.isfinite(array)]
+    for value in (finite.min(initial=0), finite.max(initial=0)):
+        if abs(float(value)) > largest:
+            raise UserError(f"{what} has {float(value):g}; expected numbers of at most {largest:.3g}")
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
 def _read_safetensors(path: Path) -> Tensors:
@@ -83,13 +112,14 @@ def _read_safetensors(path: Path) -> Tensors:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
+    form = "expected one array of numbers, as numpy.save writes it"
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot read {path} ({error}); expected one array, as numpy.save writes it") from None
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"cannot read {path}; expected one array, as numpy.save writes it")
-    return array
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # refuses a header that claims more than the file has
+    except Exception as error:  # a damaged header is parsed as Python, which fails in many ways
+        raise UserError(f"cannot read {path} ({error}); {form}") from None
+    if not isinstance(mapped, np.ndarray):
+        raise UserError(f"cannot read {path}; {form}")
+    return np.array(mapped) if mapped.dtype.itemsize else mapped  # a header may claim any number of values of no size
 
 
 def _read_times(path: Path, words: list[str]) -> NDArray[np.float64]:

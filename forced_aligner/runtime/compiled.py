@@ -71,7 +71,7 @@ def remove_oldest(folder: Path, max_bytes: int, keep: Collection[Path]) -> None:
     """
     sizes: dict[Path, int] = {}
     used: dict[Path, float] = {}
-    for entry in folder.glob("*/*"):
+    for entry in [entry for place in folder.iterdir() for entry in _entries(place)]:
         with suppress(FileNotFoundError):
             age_s = time.time() - entry.stat().st_mtime
             if entry.name.startswith(UNFINISHED) and age_s < OLDEST_UNFINISHED_S:
@@ -83,6 +83,14 @@ def remove_oldest(folder: Path, max_bytes: int, keep: Collection[Path]) -> None:
             with suppress(FileNotFoundError):
                 remove_whole(entry)
             del sizes[entry]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in `folder`; nothing if it is gone or no folder."""
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def remove_whole(folder: Path) -> None:
@@ -177,7 +185,7 @@ class CompiledPackages:
                     raise cannot_write(final, error) from None
             finally:
                 shutil.rmtree(new, ignore_errors=True)
-        if self._uses_cache:
+        if folder != self._temporary:  # beside that lies what is not ours
             remove_oldest(folder.parent, MAX_CACHE_BYTES, keep=[path.parent for path in (*self._paths.values(), final)])
         return final
 

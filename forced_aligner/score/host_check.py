@@ -13,9 +13,7 @@ from forced_aligner.base.console import show_table
 from forced_aligner.base.records import Record
 from forced_aligner.base.text import visible
 from forced_aligner.package.host_kit.golden import Golden
-from forced_aligner.package.host_kit.host import repair
 from forced_aligner.package.host_kit.stages import (
-    FINAL_STAGES,
     PACKAGES,
     REFERENCE,
     STAGES,
@@ -26,9 +24,9 @@ from forced_aligner.package.host_kit.stages import (
     stage_of,
 )
 from forced_aligner.score.host_mistakes import NOT_REPAIRED, distance, recognise
+from forced_aligner.score.host_times import RAW, is_of_ties, moved, moved_raw, own_times
 
 Array = NDArray[Any]
-TIE = 0.02  # of the range of a row's scores: closer ones may change places
 
 
 class StageResult(Record):
@@ -90,84 +88,77 @@ def check_clip(clip: str, golden: Golden, given: Mapping[str, Array]) -> list[St
     Args:
         clip: its name.
         golden: its golden vectors.
-        given: arrays by stage; axes of length 1 at the front do not count.
+        given: arrays by stage, none of them empty; axes of length 1 at the front do not count.
     """
-    checked = []
+    checked, stages = [], dict(given)
     for name in in_order(given):
-        stage = stage_of(name)
+        stage, expected = stage_of(name), golden.expected(name)
         assert stage is not None
-        expected = _expected(name, golden, given)
         if expected is None:
             how = f"there is no {name}: this clip needs fewer calls"
             checked.append(_result(clip, name, stage, None, how=how))
+            continue
+        stages[name] = _as_expected(stage, given[name], expected)
+        if stage.name == "mask":
+            checked.append(_check_mask(clip, name, stage, golden, stages[name], expected))
         else:
-            checked.append(_check(clip, name, stage, golden, given, expected))
+            checked.append(_check(clip, name, stage, golden, stages, expected))
     return checked
 
 
-def _expected(name: str, golden: Golden, given: Mapping[str, Array]) -> Array | None:
-    """What a stage should be; the last ones follow from the classes that the host has itself."""
-    expected = golden.expected(name)
-    if name in FINAL_STAGES[1:] and expected is not None:
-        source = FINAL_STAGES[FINAL_STAGES.index(name) - 1]
-        own = given.get(source)
-        if own is not None and own.shape == expected.shape and np.isfinite(own).all():
-            if name == TIMES:
-                return np.array(repair(own.tolist(), golden.config.repair.snapped_run))
-            return own * golden.config.head.segment_ms
-    return expected
+def _check_mask(clip: str, name: str, stage: Stage, golden: Golden, given: Array, expected: Array) -> StageResult:
+    """Compare the rows of the real tokens, in a mask of any function's size: what padded rows give is dropped."""
+    real = int(expected.any(0).sum())
+    sizes = {function.size for function in golden.config.components["audio_transformer"].functions}
+    is_size = given.ndim == 2 and given.shape[0] == given.shape[1] >= real and len(given) in sizes
+    if is_size:
+        expected = np.pad(expected[:real, :real], ((0, 0), (0, len(given) - real)))
+    how = recognise(stage, given, expected, golden)
+    if not is_size:
+        shape = f"its shape is {list(given.shape)}, and not {list(expected.shape)}"
+        return _result(clip, name, stage, None, how=how or shape, is_known=how is not None)
+    apart = distance(stage, given[: len(expected)] == 0, expected == 1)
+    return _result(clip, name, stage, apart, how=how or "", is_known=how is not None, departs=how is not None or None)
 
 
 def _check(
     clip: str, name: str, stage: Stage, golden: Golden, stages: Mapping[str, Array], expected: Array
 ) -> StageResult:
-    given = _as_expected(stage, stages[name], expected, golden)
-    whole = stages[name] if stage.name == "chunks" else given  # the golden vectors have two chunks
-    shape = f"its shape is {list(given.shape)}, and not {list(expected.shape)}"
-    if stage.name == "mask":
-        how = recognise(stage, given, expected, golden)
-        if how is None and given.shape != expected.shape:
-            return _result(clip, name, stage, None, how=shape)
-        apart = distance(stage, given == 0, expected == 1) if given.shape == expected.shape else None
-        return _result(
-            clip, name, stage, apart, how=how or "", is_known=how is not None, departs=how is not None or None
-        )
+    given, own = stages[name], own_times(name, stages, golden)
+    if own is not None:
+        expected = own
     if given.shape != expected.shape:
-        how = recognise(stage, whole, expected, golden)
+        how = recognise(stage, given, expected, golden)
+        shape = f"its shape is {list(given.shape)}, and not {list(expected.shape)}"
         return _result(clip, name, stage, None, how=how or shape, is_known=how is not None)
-    apart = distance(stage, given, expected)
-    if stage.name == "classes":
-        apart = float(_moved(given, golden).sum())
+    apart = _distance(stage, given, expected, golden, may_tie=own is None)
     if apart <= stage.tolerance:
         return _result(clip, name, stage, apart, from_pytorch=_from_pytorch(stage, name, given, golden))
-    is_raw = name == TIMES and np.array_equal(given, stages.get(FINAL_STAGES[1], expected))
-    how = NOT_REPAIRED if is_raw else recognise(stage, whole, expected, golden)
+    raw = stages[RAW] if RAW in stages else own_times(RAW, stages, golden)
+    is_raw = name == TIMES and raw is not None and np.array_equal(given, raw)
+    how = NOT_REPAIRED if is_raw else recognise(stage, given, expected, golden)
     plain = "no known mistake: compare it value by value"
     return _result(clip, name, stage, apart, how=how or plain, is_known=how is not None)
 
 
-def _as_expected(stage: Stage, given: Array, expected: Array, golden: Golden) -> Array:
-    """Without leading axes of 1, and cut as the golden vectors are."""
+def _distance(stage: Stage, given: Array, expected: Array, golden: Golden, *, may_tie: bool) -> float:
+    """As `distance`; of classes, and of times that come without them, those that scores of ties allow do not count."""
+    if stage.name == "classes":
+        return float(moved(given, golden).sum())
+    if stage.name == RAW and may_tie:
+        return float(moved_raw(given, golden).sum())
+    if stage.name == TIMES and may_tie and is_of_ties(given, golden):
+        return 0.0
+    return distance(stage, given, expected)
+
+
+def _as_expected(stage: Stage, given: Array, expected: Array) -> Array:
+    """Without leading axes of 1, and without the angles of padding."""
     while given.ndim > expected.ndim and given.shape[0] == 1:
         given = given[0]
     if stage.name in ("cos", "sin") and given.ndim == 2:
         return given[: len(expected)]  # a host may pass those of the padded prompt
-    if stage.name == "chunks" and given.ndim == 3:
-        mel = golden.expected("mel")
-        count = -(-mel.shape[1] // golden.config.audio.chunk_frames) if mel is not None else 0
-        return given[[0, -1]] if len(given) == count else given
     return given
-
-
-def _moved(classes: Array, golden: Golden) -> NDArray[np.bool_]:
-    """(2 words,): whether a class is another one, and not as good as the right one but for rounding."""
-    expected, logits = golden.expected("classes"), golden.expected("logits")
-    assert expected is not None and logits is not None
-    scores = logits.astype(np.float32)
-    is_class = (classes >= 0) & (classes < scores.shape[1]) & (classes == np.round(classes))
-    chosen = scores[np.arange(len(scores)), np.where(is_class, classes, 0).astype(int)]
-    lost = scores.max(-1) - chosen > TIE * (scores.max(-1) - scores.min(-1))
-    return (classes != expected) & (~is_class | lost)
 
 
 def _from_pytorch(stage: Stage, name: str, given: Array, golden: Golden) -> float | None:

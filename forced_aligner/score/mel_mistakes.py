@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -97,18 +98,25 @@ class Formulas:
         window = np.hanning(mel.n_fft) if symmetric else np.hanning(mel.n_fft + 1)[:-1]
         frames = np.lib.stride_tricks.sliding_window_view(samples, mel.n_fft)[:: mel.hop_samples]
         spectrum = np.abs(np.fft.rfft(frames[: self._samples.size // mel.hop_samples] * window))
-        filters = librosa_filters(
-            sr=mel.sample_rate_hz,
-            n_fft=mel.n_fft,
-            n_mels=self._bins,
-            fmin=mel.min_frequency_hz,
-            fmax=mel.max_frequency_hz,
-            htk=htk,
-            norm=norm,
-        )
+        filters = self._filters(htk=htk, norm=norm)
         energy = np.maximum(filters @ (spectrum ** (power or mel.power)).T, mel.log_floor)
         x = np.log(energy) if log == "ln" else np.log10(energy)
         if floored:
             x = np.maximum(x, x.max() - mel.dynamic_range)
         x = 10 * x if log == "dB" else x
         return (x + mel.log_offset) / mel.log_divisor if scaled else x
+
+    def _filters(self, *, htk: bool, norm: str | None) -> Array:
+        """(bins, n_fft // 2 + 1). librosa warns of HTK filters that no frequency falls into, which is no news here."""
+        mel = self._mel
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Empty filters")
+            return librosa_filters(
+                sr=mel.sample_rate_hz,
+                n_fft=mel.n_fft,
+                n_mels=self._bins,
+                fmin=mel.min_frequency_hz,
+                fmax=mel.max_frequency_hz,
+                htk=htk,
+                norm=norm,
+            )

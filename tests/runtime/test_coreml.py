@@ -234,11 +234,17 @@ def test_a_coremltools_without_its_core_ml_part_is_one_sentence(demo_bundle):
 
 
 def test_a_cache_that_cannot_be_written_costs_a_compile_and_a_warning(
-    demo_bundle, core_ml, read_only, monkeypatch, capsys
+    demo_bundle, core_ml, read_only, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: read_only / name)
+    somebody_elses = tmp_path / "work/folder/file"
+    somebody_elses.parent.mkdir(parents=True)
+    somebody_elses.write_bytes(bytes(10))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the package is compiled there
+    monkeypatch.setattr("forced_aligner.runtime.compiled.MAX_CACHE_BYTES", 1)
     CoreMLBackend(demo_bundle).load("lm_head", MAIN)
     assert "cannot be written (Read-only file system)" in capsys.readouterr().err
+    assert somebody_elses.exists()  # once, the temporary folder was cleaned as if it were the cache
 
 
 def test_a_compile_that_fails_leaves_nothing_in_the_cache(demo_bundle, core_ml, user_cache):
