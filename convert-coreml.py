@@ -45,7 +45,7 @@ def convert(
     ] = None,
     precision: Annotated[
         Literal["mixed", "float32", "float16"],
-        typer.Option(help="mixed: FP16 for audio_conv and embedding, FP32 for the others."),
+        typer.Option(help="mixed: FP16 for embedding, FP32 for the others."),
     ] = "mixed",
     deployment_target: Annotated[
         Target,

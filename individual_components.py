@@ -430,7 +430,7 @@ COMPONENTS: dict[str, Component] = {
                     "conv_features", (1, "chunk_tokens", "audio_hidden"), "frames of 80 ms; trim the padded ones"
                 ),
             ),
-            "float16",
+            "float32",
             "Convolutions over one chunk of log-mel, with the chunk's positions added.",
         ),
         Component(

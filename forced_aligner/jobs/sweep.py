@@ -122,4 +122,4 @@ def sweep_title(sweep: Sweep) -> str:
 
 def size_point(row: SweepRow) -> SizePoint:
     """A row as the picture shows it."""
-    return SizePoint(row.name, row.size_bytes, row.bin_exact_percent, row.passed)
+    return SizePoint(row.name, row.size_bytes, 100 * row.moved / row.boundaries, row.passed)

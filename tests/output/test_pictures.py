@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib.image
@@ -15,7 +15,7 @@ from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
 from forced_aligner.output.figure import is_own_picture
-from forced_aligner.output.size_picture import SizePoint, plot_sizes
+from forced_aligner.output.size_picture import SizePoint, label_points, plot_sizes
 
 
 def join_clips(clips, duration_s):
@@ -126,6 +126,28 @@ def test_odd_names_and_words_are_drawn_without_a_warning(tmp_path, capfd):
         plot_sizes(points, title, tmp_path / "sizes.png")
     assert no_warning_and_no_output(capfd)
     assert plt.get_fignums() == []
+
+
+def test_no_name_in_the_picture_of_sizes_covers_another():
+    sizes_and_moved = [
+        (9.43, 0),
+        (9.40, 0),
+        (9.29, 0.06),
+        (5.75, 0.17),
+        (4.53, 0.58),
+        (4.20, 1.9),
+        (3.95, 5.3),
+        (4.1, 5),
+    ]
+    points = [
+        SizePoint(f"preset {n}", int(mb * 1e6), moved, passed=True) for n, (mb, moved) in enumerate(sizes_and_moved)
+    ]
+    figure, axes = plt.subplots(figsize=(7, 4))
+    axes.set(xlim=(0, 11), ylim=(0, 15))
+    axes.set_yscale("symlog", linthresh=0.01)
+    boxes = label_points(figure, axes, points)
+    plt.close(figure)
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
 def test_a_pictures_control_characters_are_seen(drawn):

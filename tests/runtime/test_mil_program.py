@@ -54,7 +54,7 @@ def saved(program, folder, precision=ct.precision.FLOAT32):
 
 @pytest.mark.parametrize("key", COMPONENTS)
 def test_every_function_of_every_package_equals_pytorch(bundle_of, demo_model, key):
-    """Float32 packages within 1e-4; the two FP16 packages of the mixed preset within FP16 rounding."""
+    """Float32 packages within 1e-4; the FP16 package of the mixed preset within FP16 rounding."""
     bundle, component = bundle_of(key), COMPONENTS[key]
     program = Program(bundle.package(key))
     record = bundle.record(key)
@@ -109,8 +109,8 @@ def test_fp16_rounds_after_each_op_and_overflow_is_inf(tmp_path):
 
 
 def test_weights_equal_coremltools_reader(demo_bundle):
-    """The memory mapping gives the same values as coremltools' own reader, for every weight of two packages."""
-    for key in ("audio_conv", "lm_head"):
+    """The memory mapping gives the values that coremltools' own reader gives, in a package in FP16 and one in FP32."""
+    for key in ("embedding", "lm_head"):
         package = demo_bundle.package(key)
         program, path = Program(package), package / WEIGHTS_FILE
         reader, weight_file = _BlobStorageReader(str(path)), WeightFile(path)
@@ -121,7 +121,7 @@ def test_weights_equal_coremltools_reader(demo_bundle):
             actual = weight_file.read(value, name)
             np.testing.assert_array_equal(actual.reshape(-1).view(expected.dtype), expected)
             checked += 1
-        assert checked >= 2
+        assert checked == {"embedding": 1, "lm_head": 3}[key]
 
 
 @pytest.mark.parametrize("key", COMPONENTS)
