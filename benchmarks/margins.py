@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import ROOT, write_results
 from forced_aligner.base.console import log, run_app
 
-EDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, np.inf)  # of the margins, in units of the scores
+EDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, np.inf)  # of the margins, in units of the scores
 THREADS = (1, 2)
 PICTURE = ROOT / "docs/margins.png"
 
@@ -103,16 +103,15 @@ def _draw(results: dict[str, Any]) -> None:
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    labels = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES[:-1])] + [f"{EDGES[-2]:g} and more"]
     count = np.array(results["boundaries_by_margin"])
+    bands = [f"{low:g} to {high:g}" for low, high in pairwise(EDGES[:-1])] + [f"{EDGES[-2]:g} and more"]
+    labels = [f"{band}\n({boundaries})" for band, boundaries in zip(bands, count, strict=True)]
     for preset, row in results["presets"].items():
         if row["moved"]:
             share = 100 * np.array(row["moved_by_margin"]) / np.maximum(count, 1)
             axes.plot(labels, share, marker="o", label=f"{preset}: {row['moved']} of {results['boundaries']}")
-    for label, boundaries in zip(labels, count, strict=True):
-        axes.annotate(f"{boundaries}", (label, 0), (0, -32), textcoords="offset points", ha="center", fontsize=8)
     axes.set_ylabel("other class than PyTorch, %")
-    axes.set_xlabel("PyTorch's margin between its class and the next best (below: boundaries)", labelpad=18)
+    axes.set_xlabel("PyTorch's margin between its class and the next best (in brackets: boundaries)")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(PICTURE, dpi=110)

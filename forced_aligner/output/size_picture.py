@@ -71,8 +71,7 @@ def label_points(figure: Figure, axes: Axes, points: list[SizePoint]) -> list[Bb
     boxes: list[Bbox] = []
     for point in points:
         position = (point.size_bytes / 1e6, point.moved_percent)
-        text = {"textcoords": "offset points", "parse_math": False}
-        label = axes.annotate(visible(point.name), position, PLACES[0], **text)
+        label = axes.annotate(visible(point.name), position, PLACES[0], textcoords="offset points", parse_math=False)
         label.set_in_layout(False)
         for right, up in PLACES:
             label.set(position=(right, up), horizontalalignment="left" if right > 0 else "right")
