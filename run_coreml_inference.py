@@ -188,6 +188,9 @@ def sweep(
     decoder_lengths: Annotated[
         str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
     ] = None,
+    audio_frames: Annotated[
+        str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
+    ] = None,
     layout: Annotated[LayoutName, typer.Option(help="As convert-coreml.py takes it.")] = "five",
     dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
     num_files: Annotated[
@@ -201,7 +204,7 @@ def sweep(
     runtime = RuntimeOptions(backend, "cpu", compute_units, not no_cache)
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
-    from forced_aligner.convert.defaults import DEFAULT_LENGTHS
+    from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
     from forced_aligner.convert.options import parse_sizes
     from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.data.clips import load_clips
@@ -210,7 +213,8 @@ def sweep(
     from forced_aligner.score.tables import print_rows
 
     lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
-    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, runtime, layout)
+    frames = parse_sizes("--audio-frames", audio_frames) or DEFAULT_FRAMES["iOS18"]
+    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, frames, runtime, layout)
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     is_demo = checkpoint.model_id == DEMO_MODEL_ID

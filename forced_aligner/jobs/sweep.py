@@ -51,6 +51,7 @@ class SweepOptions:
 
     presets: Sequence[str]
     decoder_lengths: tuple[int, ...]
+    audio_frames: tuple[int, ...]
     runtime: RuntimeOptions
     layout: LayoutName = "five"
 
@@ -85,9 +86,8 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     failed = {clip.audio: clip for clip in reference.failed}
     for preset in options.presets:
         log(f"{preset}: convert and score")
-        conversion = Options(
-            DEFAULTS_OF[options.layout], options.decoder_lengths, force=True, layout=options.layout, **PRESETS[preset]
-        )
+        sizes = (options.decoder_lengths, options.audio_frames)
+        conversion = Options(DEFAULTS_OF[options.layout], *sizes, force=True, layout=options.layout, **PRESETS[preset])
         metadata = convert(checkpoint, folder / preset, conversion)
         aligner = open_aligner(folder / preset, options.runtime)
         try:

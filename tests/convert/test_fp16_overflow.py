@@ -23,7 +23,7 @@ from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
 from individual_components import DEFAULT_COMPONENTS
 
-CLIPS = 6  # none longer than 6 s: one decoder length
+CLIPS = 4  # none longer than 6 s: one decoder length
 
 
 @pytest.fixture(scope="module")

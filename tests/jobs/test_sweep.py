@@ -30,7 +30,7 @@ def swept(demo_checkpoint, demo_clips, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     presets = ("float32", "float16", "int4")
     return run_sweep(
-        demo_checkpoint, demo_clips[:CLIPS], folder, SweepOptions(presets, (256,), RuntimeOptions("mil"))
+        demo_checkpoint, demo_clips[:CLIPS], folder, SweepOptions(presets, (256,), (104,), RuntimeOptions("mil"))
     ), folder
 
 
@@ -86,7 +86,7 @@ def test_padded_rows_are_not_measured(demo_bundle, demo_checkpoint, demo_referen
 
 def test_an_unknown_preset_is_refused(demo_checkpoint, demo_clips, tmp_path):
     with pytest.raises(UserError, match="no preset 'int5'; expected some of float32, mixed"):
-        run_sweep(demo_checkpoint, demo_clips, tmp_path, SweepOptions(("int5",), (256,), RuntimeOptions("mil")))
+        run_sweep(demo_checkpoint, demo_clips, tmp_path, SweepOptions(("int5",), (256,), (104,), RuntimeOptions("mil")))
 
 
 def test_every_preset_is_a_conversion_that_can_be_asked_for():
