@@ -49,9 +49,9 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
     return ((floored + LOG_OFFSET) / LOG_DIVISOR).astype(np.float32)
 
 
-def mel_filters(mel_bins: int, *, htk: bool = False) -> NDArray[np.float32]:
-    """(mel_bins, N_FFT // 2 + 1) filters of `log_mel`; those of the HTK scale are for experiments."""
-    return librosa_filters(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=mel_bins, **(_FILTERS | {"htk": htk}))
+def mel_filters(mel_bins: int) -> NDArray[np.float32]:
+    """(mel_bins, N_FFT // 2 + 1) filters of `log_mel`."""
+    return librosa_filters(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=mel_bins, **_FILTERS)
 
 
 def stft_window() -> NDArray[np.float32]:

@@ -17,10 +17,8 @@ from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, ClipManifest
 from forced_aligner.data.transcripts import Transcript, read_transcript
 
-DEMO_SETS = {
-    "demo": DEMO_FOLDER / "clips",
-    "demo-120": DEMO_FOLDER / "clips-120",
-}  # held-out clips with true times, see demo/
+# Held-out clips with true times, see demo/README.md.
+DEMO_SETS = {"demo": DEMO_FOLDER / "clips", "demo-120": DEMO_FOLDER / "clips-120"}
 DEFAULT_SUBSET = "test-clean"
 
 

@@ -29,6 +29,11 @@ class SizePoint:
     moved_percent: float
     passed: bool
 
+    @property
+    def position(self) -> tuple[float, float]:
+        """Where it is drawn: size in MB, and share in percent."""
+        return self.size_bytes / 1e6, self.moved_percent
+
 
 def plot_sizes(
     points: list[SizePoint], title: str, path: Path, *, write: Callable[[Path, bytes], None] = write_whole
@@ -48,13 +53,13 @@ def plot_sizes(
         figure, axes = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
         for point in points:
             color = COLORS[0] if point.passed else COLORS[1]
-            axes.plot(point.size_bytes / 1e6, point.moved_percent, "o", color=color, clip_on=False)
+            axes.plot(*point.position, "o", color=color, clip_on=False)
         axes.set(xlabel="size of the packages (MB)", ylabel="boundaries that moved (%)")
         axes.set_title(visible(title), parse_math=False)
         axes.set_yscale("symlog", linthresh=LEAST_PERCENT)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(bottom=0, top=max(0.1, 3 * max(point.moved_percent for point in points)))
-        axes.set_xlim(0, 1.2 * max(point.size_bytes for point in points) / 1e6)
+        axes.set_xlim(0, 1.2 * max(point.position[0] for point in points))
         axes.grid(alpha=0.3)
         label_points(figure, axes, points)
         save_figure(figure, path, write=write)
@@ -66,12 +71,13 @@ def label_points(figure: Figure, axes: Axes, points: list[SizePoint]) -> list[Bb
     Where there is no such place, the last of `PLACES` is taken.
     """
     figure.draw_without_rendering()  # fixes where the axes are
-    at = [axes.transData.transform((point.size_bytes / 1e6, point.moved_percent)) for point in points]
+    at = [axes.transData.transform(point.position) for point in points]
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
     boxes: list[Bbox] = []
     for point in points:
-        position = (point.size_bytes / 1e6, point.moved_percent)
-        label = axes.annotate(visible(point.name), position, PLACES[0], textcoords="offset points", parse_math=False)
+        label = axes.annotate(
+            visible(point.name), point.position, PLACES[0], textcoords="offset points", parse_math=False
+        )
         label.set_in_layout(False)
         for right, up in PLACES:
             label.set(position=(right, up), horizontalalignment="left" if right > 0 else "right")

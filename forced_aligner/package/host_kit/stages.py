@@ -26,7 +26,6 @@ class Stage:
             norms of the difference, as a part of the expected row's norm. `count`: how many values differ.
         tolerance: the largest distance that is no departure.
         calls: whether there is one tensor for each call.
-        why: what the tolerance allows for.
         by_packages: whether the packages have a part in it, so that the golden vectors have it of them too.
     """
 
@@ -34,32 +33,30 @@ class Stage:
     shape: str
     measure: Literal["absolute", "relative", "count"]
     tolerance: float
-    why: str
     calls: bool = False
     by_packages: bool = True
 
 
-_FP16 = "FP16 and other orders of a sum, on another processor"
+# What the tolerances allow for: another decoder of the audio (samples), another Fourier transform in float32 (mel), the
+# last bits of a float32 angle (cos, sin), and FP16 and other orders of a sum on another processor (relative ones).
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("samples", "(samples,)", "absolute", 1e-3, "another decoder or dither", by_packages=False),
-        Stage("mel", "(mel bins, frames)", "absolute", 2e-3, "another Fourier transform in float32", by_packages=False),
-        Stage("chunks", "(chunks, mel bins, 100)", "absolute", 2e-3, "as mel", by_packages=False),
-        Stage("conv_features", "(audio tokens, audio hidden)", "relative", 0.02, _FP16),
-        Stage("mask", "(size, size)", "count", 0, "nothing: whether a row attends to a column is exact", calls=True),
-        Stage("audio_embeddings", "(audio tokens, hidden)", "relative", 0.02, _FP16),
-        Stage("token_ids", "(tokens,)", "count", 0, "nothing", by_packages=False),
-        Stage("hidden_states", "(tokens, hidden)", "relative", 0.02, _FP16),
-        Stage("cos", "(tokens, head dim)", "absolute", 1e-3, "the last bits of a float32 angle", by_packages=False),
-        Stage("sin", "(tokens, head dim)", "absolute", 1e-3, "as cos", by_packages=False),
-        Stage("decoder_states", "(2 words, hidden)", "relative", 0.05, _FP16),
-        Stage("logits", "(2 words, classes)", "relative", 0.05, _FP16),
-        Stage(
-            "classes", "(2 words,)", "count", 0, "classes whose scores are within 2 % of the row's range of the best"
-        ),
-        Stage("raw_times_ms", "(2 words,)", "count", 0, "what the host's own classes give"),
-        Stage(TIMES, "(2 words,)", "count", 0, "what the host's own raw times give"),
+        Stage("samples", "(samples,)", "absolute", 1e-3, by_packages=False),
+        Stage("mel", "(mel bins, frames)", "absolute", 2e-3, by_packages=False),
+        Stage("chunks", "(chunks, mel bins, 100)", "absolute", 2e-3, by_packages=False),
+        Stage("conv_features", "(audio tokens, audio hidden)", "relative", 0.02),
+        Stage("mask", "(size, size)", "count", 0, calls=True),
+        Stage("audio_embeddings", "(audio tokens, hidden)", "relative", 0.02),
+        Stage("token_ids", "(tokens,)", "count", 0, by_packages=False),
+        Stage("hidden_states", "(tokens, hidden)", "relative", 0.02),
+        Stage("cos", "(tokens, head dim)", "absolute", 1e-3, by_packages=False),
+        Stage("sin", "(tokens, head dim)", "absolute", 1e-3, by_packages=False),
+        Stage("decoder_states", "(2 words, hidden)", "relative", 0.05),
+        Stage("logits", "(2 words, classes)", "relative", 0.05),
+        Stage("classes", "(2 words,)", "count", 0),  # without those whose scores tie
+        Stage("raw_times_ms", "(2 words,)", "count", 0),  # that the host's own classes give
+        Stage(TIMES, "(2 words,)", "count", 0),  # that the host's own raw times give
     )
 }
 FINAL_STAGES = ("classes", "raw_times_ms", TIMES)
