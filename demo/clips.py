@@ -3,9 +3,14 @@
 `python -m demo.clips` writes `demo/clips`, with `--fresh 120` `demo/clips-120`. Voices are never training voices, and
 each word has an even chance of coming from the words that training never saw. The 120 are kept as Ogg Vorbis, since
 espeak-ng does not repeat all voices to the bit: made anew, they would be other samples.
+
+`python -m demo.clips --fresh 64 --calibration` writes `demo/clips-calibration`, to calibrate with: other words, in the
+voices
+of the training, so that neither a clip nor a voice of it is among those that are scored.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,11 +20,12 @@ import soundfile
 import typer
 
 from demo.speech import SAMPLE_RATE_HZ, Synthesizer, Utterance, Voice
-from demo.words import LANGUAGE, UNSEEN_VOICES, load_words
+from demo.words import LANGUAGE, TRAINING_VOICES, UNSEEN_VOICES, load_words
 
 DEMO = Path(__file__).parent
 CLIPS_SEED = 21
 FRESH_SEED = 5000  # of `demo/clips-120`; nothing else uses it
+CALIBRATION_SEED = 7000  # of `demo/clips-calibration`
 VORBIS_LEVEL = 0.5  # of 0 (largest files) to 1
 MOST_TRIES = 1000
 UNSEEN_PROBABILITY = 0.5
@@ -88,7 +94,8 @@ class ClipMaker:
     slightly between processes.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, voices: Sequence[str] = UNSEEN_VOICES) -> None:
+        self.voices = voices
         self.rng = np.random.default_rng((seed, 1))  # independent of the training streams
         self.synthesizer = Synthesizer()
         self.seen, self.unseen = load_words()
@@ -96,7 +103,7 @@ class ClipMaker:
     def clip(self, recipe: Recipe, voice_name: str | None = None) -> Clip:
         """Draw until a clip fits its recipe."""
         for _ in range(MOST_TRIES):
-            name = voice_name or UNSEEN_VOICES[int(self.rng.integers(len(UNSEEN_VOICES)))]
+            name = voice_name or self.voices[int(self.rng.integers(len(self.voices)))]
             voice = Voice(name, recipe.words_per_minute, int(self.rng.integers(30, 71)))
             words, text = self.text(recipe)
             utterance = self.synthesizer.speak(words, text, voice)
@@ -146,9 +153,9 @@ class ClipMaker:
         return Clip(audio, text, utterance.words, utterance.starts_s + shift_s, utterance.ends_s + shift_s, voice)
 
 
-def fresh_clips(count: int, seed: int) -> list[Clip]:
+def fresh_clips(count: int, seed: int, voices: Sequence[str] = UNSEEN_VOICES) -> list[Clip]:
     """`count` clips of random recipes."""
-    maker = ClipMaker(seed)
+    maker = ClipMaker(seed, voices)
     return [maker.clip(maker.random_recipe()) for _ in range(count)]
 
 
@@ -184,13 +191,19 @@ def ten_clips(seed: int) -> list[Clip]:
 @app.command()
 def main(
     fresh: Annotated[int, typer.Option(help="So many clips of random recipes instead of the ten, as Ogg Vorbis.")] = 0,
+    calibration: Annotated[bool, typer.Option(help="The fresh ones in voices of the training.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the clips and manifest.json.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the words, voices and noise.")] = None,
 ) -> None:
     """Write the ten clips, or fresh ones, and their manifest."""
-    out = out or DEMO / (f"clips-{fresh}" if fresh else "clips")
+    if calibration and not fresh:
+        raise typer.BadParameter("--calibration is for fresh clips: give --fresh with it")
+    out = out or DEMO / ("clips-calibration" if calibration else f"clips-{fresh}" if fresh else "clips")
     out.mkdir(parents=True, exist_ok=True)
-    clips = fresh_clips(fresh, seed or FRESH_SEED) if fresh else ten_clips(seed or CLIPS_SEED)
+    if calibration:
+        clips = fresh_clips(fresh, seed or CALIBRATION_SEED, TRAINING_VOICES)
+    else:
+        clips = fresh_clips(fresh, seed or FRESH_SEED) if fresh else ten_clips(seed or CLIPS_SEED)
     suffix, how = ("ogg", {"compression_level": VORBIS_LEVEL}) if fresh else ("flac", {})
     samples = []
     for number, clip in enumerate(clips, start=1):

@@ -7,19 +7,26 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import is_folder
+from forced_aligner.base.files import is_file, is_folder
 from forced_aligner.base.paths import DEMO_FOLDER, MANIFEST_FILE
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import read_json
-from forced_aligner.data.librispeech import find_subset, load_subset
+from forced_aligner.data.librispeech import ARCHIVES, find_subset, load_subset
 from forced_aligner.data.manifest import manifest_clips
 from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, ClipManifest
 from forced_aligner.data.transcripts import Transcript, read_transcript
 
 # Held-out clips with true times, see demo/README.md.
-DEMO_SETS = {"demo": DEMO_FOLDER / "clips", "demo-120": DEMO_FOLDER / "clips-120"}
+CALIBRATION_SET = "demo-calibration"
+DEMO_SETS = {
+    "demo": DEMO_FOLDER / "clips",
+    "demo-120": DEMO_FOLDER / "clips-120",
+    CALIBRATION_SET: DEMO_FOLDER / "clips-calibration",
+}
 DEFAULT_SUBSET = "test-clean"
+# Those of LibriSpeech that nobody reports scores on come first.
+CALIBRATION_SUBSETS = ("dev-clean", "dev-other", *(name for name in ARCHIVES if name.startswith("train")))
 
 
 def load_clips(
@@ -65,6 +72,34 @@ def load_clips(
             f"no data set {dataset!r}; expected auto, {', '.join(DEMO_SETS)}, librispeech or a folder of pairs"
         )
     return paired_clips(Path(dataset), language)
+
+
+def load_calibration_clips(dataset: str, *, is_demo_model: bool) -> list[Clip]:
+    """Clips to calibrate with, which need not be those that are scored.
+
+    Args:
+        dataset: `auto`, one of `DEMO_SETS`, a subset of LibriSpeech, a folder of pairs, or a manifest.
+        is_demo_model: with `auto`, the demo model always gets the demo's clips for it.
+
+    Raises:
+        UserError: the data set is not found, or holds no clip.
+    """
+    if dataset == "auto":
+        subsets = [] if is_demo_model else [subset for subset in CALIBRATION_SUBSETS if find_subset(subset, None)]
+        dataset = subsets[0] if subsets else CALIBRATION_SET
+        log(f"calibration set: {dataset}")
+    if dataset in DEMO_SETS:
+        return _demo_clips(DEMO_SETS[dataset])
+    if dataset in ARCHIVES:
+        return load_subset(dataset, None, download=False)
+    if is_folder(Path(dataset)):
+        return paired_clips(Path(dataset), None)
+    if is_file(Path(dataset)):
+        return manifest_clips(Path(dataset), None)
+    raise UserError(
+        f"no calibration set {dataset[:80]!r}; expected auto, {', '.join(DEMO_SETS)}, a subset of LibriSpeech such as "
+        "dev-clean, a folder of pairs or a manifest"
+    )
 
 
 def as_typed(text: str) -> str:

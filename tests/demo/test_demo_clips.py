@@ -99,11 +99,15 @@ def test_at_least_a_fifth_of_the_words_was_never_seen_in_training():
     assert np.mean([is_unseen(word) for word in words]) >= 0.2
 
 
-def test_the_120_clips_are_what_their_manifest_says():
+@pytest.mark.parametrize(
+    ("name", "count", "variants"),
+    [("clips-120", 120, UNSEEN_VARIANTS), ("clips-calibration", 64, TRAINING_VARIANTS)],
+)
+def test_the_fresh_clips_are_what_their_manifest_says(name, count, variants):
     """Ogg Vorbis keeps the number of samples, so the true times hold."""
-    folder = DEMO / "clips-120"
+    folder = DEMO / name
     samples = json.loads((folder / "manifest.json").read_text())["samples"]
-    assert len(samples) == 120
+    assert len(samples) == count
     assert {path.name for path in folder.glob("*.ogg")} == {sample["audio"] for sample in samples}
     assert sum(path.stat().st_size for path in folder.glob("*.ogg")) < 8_000_000
     processor = AutoProcessor.from_pretrained(DEMO / "model")
@@ -113,5 +117,5 @@ def test_the_120_clips_are_what_their_manifest_says():
         assert info.frames / RATE_HZ == pytest.approx(sample["duration_s"], abs=1e-6)
         words = processor.split_words_for_alignment(sample["transcript"], sample["language"])
         assert [alignment["text"] for alignment in sample["alignments"]] == words
-        assert sample["voice"].split("+")[1] in UNSEEN_VARIANTS
+        assert sample["voice"].split("+")[1] in variants
     assert not {sample["transcript"] for sample in samples} & {sample["transcript"] for sample in SAMPLES}
