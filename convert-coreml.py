@@ -60,8 +60,18 @@ def convert(
         typer.Option(help="none, int8, int6 or int4; for some: int8,decoder_prefill=int4. iOS18 only; not the head."),
     ] = "none",
     calibrate: Annotated[
-        int, typer.Option(min=0, help="Run so many clips, and keep in FP32 what comes near FP16's limit. (0: do not)")
+        int,
+        typer.Option(
+            min=0,
+            help="Run so many clips: --compress fits the weights to them, and FP32 keeps what comes near FP16's limit.",
+        ),
     ] = 0,
+    calibration_dataset: Annotated[
+        str,
+        typer.Option(
+            help="Where they are from: auto, demo-calibration, a subset of LibriSpeech, a folder of pairs, a manifest."
+        ),
+    ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace a converted folder.")] = False,
     package: Annotated[
         Path | None, typer.Option(help="Also lay out this folder for a model hub: packages, licence and model card.")
@@ -96,6 +106,7 @@ def convert(
         optimize=optimize,
         compress=compress,
         calibrate=calibrate,
+        calibration_dataset=calibration_dataset,
         force=force,
         layout=layout,
     )

@@ -514,4 +514,5 @@ COMPONENTS_OF: dict[LayoutName, tuple[str, ...]] = {
     "compact": COMPACT.components,
 }
 DEFAULT_COMPONENTS = tuple(key for key in COMPONENTS_OF["five"] if COMPONENTS[key].is_default)
+DECODER_OF: dict[LayoutName, str] = {"five": "decoder_prefill", "compact": "text"}
 DEFAULTS_OF: dict[LayoutName, tuple[str, ...]] = {"five": DEFAULT_COMPONENTS, "compact": COMPACT.components}

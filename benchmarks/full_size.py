@@ -102,10 +102,12 @@ def main(
     folder: Annotated[Path, typer.Option(help="Where the checkpoint and the packages go.")] = FULL_SIZE,
     precision: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "float32",
     compress: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "none",
+    calibrate: Annotated[int, typer.Option(help="As convert-coreml.py takes it.")] = 0,
     lengths: Annotated[str, typer.Option(help="As convert-coreml.py takes them.")] = "256,512,1024,2048",
 ) -> None:
     """Make, convert, run and compare a full-size random model."""
     name = precision if compress == "none" else compress
+    name += "-calibrated" if calibrate else ""
     checkpoint, bundle, clips = random_checkpoint(folder), folder / name, folder / "clips"
     reference, report = folder / "pytorch_reference.json", folder / f"parity-{name}.json"
     make_clips(clips)
@@ -114,7 +116,7 @@ def main(
     steps = {
         "convert": measured(
             "convert-coreml.py", "--model-id", checkpoint, "--output-dir", bundle, "--precision", precision,
-            "--compress", compress, "--decoder-lengths", lengths, "--force",
+            "--compress", compress, "--calibrate", str(calibrate), "--decoder-lengths", lengths, "--force",
         ),
         "reference": measured(
             "compare-models.py", "--model-id", checkpoint, "--dataset", clips, "--language", "English",
@@ -129,6 +131,7 @@ def main(
     result = {
         "precision": precision,
         "compress": compress,
+        "calibrate": calibrate,
         "decoder_lengths": lengths,
         "size_gb": round(sum(path.stat().st_size for path in bundle.rglob("*.bin")) / 1e9, 2),
         "steps": steps,

@@ -64,7 +64,7 @@ def summarize(bundle: Bundle, key: str, watch: Watch) -> Calibration:
         RuntimeError: a function was not run, or an op that an earlier calibration keeps in FP32 is in FP16.
     """
     before = bundle.record(key).calibration
-    kept = {(op.function, op.piece, op.op): op for op in (before.kept_float32 if before else [])}
+    kept = {(op.piece, op.op): op for op in (before.kept_float32 if before else [])}
     kept_before = frozenset(kept)
     largest, largest_op, has_wide_state = 0.0, "", before is not None and before.has_wide_state
     program = Program(bundle.package(key))
@@ -84,7 +84,7 @@ def summarize(bundle: Bundle, key: str, watch: Watch) -> Calibration:
                 largest, largest_op = max((largest, largest_op), (magnitude, f"{function}: {step.name}"))
                 continue
             op = _kept_op(function, step, reason, magnitude)
-            name = (function, op.piece, op.op)
+            name = (op.piece, op.op)
             if name in kept_before:
                 raise RuntimeError(f"{key}: {step.name} is still in FP16, with a magnitude of {magnitude:g}")
             if name not in kept or magnitude > (kept[name].magnitude or math.inf):
@@ -139,16 +139,16 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def announce(metadata: BundleMetadata) -> None:
-    """Say on stderr which ops were kept in FP32, and why: a line per component, and per op of its first function."""
+    """Say on stderr which ops were kept in FP32, and why: a line for each component, and for each op."""
     for key, record in metadata.components.items():
         if record.calibration is None:
             continue
-        result, functions = record.calibration, list(record.functions)
+        result = record.calibration
         log(
-            f"calibration: {key}: {len(result.kept_float32)} ops in FP32 (over {len(functions)} functions), the others "
-            f"reach {result.largest:.4g} ({result.largest_op}); "
+            f"calibration: {key}: {len(result.kept_float32)} ops in FP32 (in all functions), the others reach "
+            f" {result.largest:.4g} ({result.largest_op}); "
             f"limit {result.limit:.0f}, a {MARGIN:g}th of {FP16_MAX:.0f}"
         )
-        for op in [op for op in result.kept_float32 if op.function == functions[0]]:
+        for op in result.kept_float32:
             magnitude = "not finite" if op.magnitude is None else f"{op.magnitude:.4g}"
-            log(f"  {op.piece} {op.op} ({op.kind}) {op.reason} {magnitude} at {op.at}")
+            log(f"  {op.piece} {op.op} ({op.kind}) {op.reason} {magnitude} at {op.function}: {op.at}")

@@ -15,6 +15,7 @@ from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.description import describe
 from forced_aligner.convert.function import FunctionConverter
+from forced_aligner.convert.gptq.store import QuantizedWeights
 from forced_aligner.convert.options import Options
 from forced_aligner.convert.stitching import multifunction, stitch
 from forced_aligner.convert.tracing import Settings
@@ -33,6 +34,7 @@ def convert_component(
     options: Options,
     folder: Path,
     calibration: Calibration | None = None,
+    quantized: QuantizedWeights | None = None,
 ) -> ComponentRecord:
     """Convert `component` of `model` into its package in `folder`.
 
@@ -43,6 +45,7 @@ def convert_component(
         options: of the whole conversion.
         folder: where the package is written.
         calibration: of the component; its `kept_float32` ops stay in FP32.
+        quantized: the weights that were compressed with calibration clips.
     """
     precision = options.component_precision(component)
     sizes = _function_sizes(component, metadata)
@@ -50,12 +53,13 @@ def convert_component(
     wrapper = component.wrapper(model.module).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = WeightStore(Path(scratch) / "weights", preset)
+        by_clips = None if component.key == "embedding" else quantized
+        store = WeightStore(Path(scratch) / "weights", preset, by_clips)
         functions = {}
         for name, size in sizes.items():
             function_dir = Path(scratch) / name
             function_dir.mkdir()
-            settings = Settings(precision, options.deployment_target, options.optimize, calibration, name)
+            settings = Settings(precision, options.deployment_target, options.optimize, calibration)
             instances = FunctionConverter(component, size, model, settings, function_dir).convert(wrapper)
             functions[name] = stitch(instances, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)

@@ -6,6 +6,7 @@ layout is that of coremltools' serialiser: the parameters of a constexpr op are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -98,11 +99,14 @@ def compressible(block: MIL_pb2.Block) -> set[str]:
     for op in block.operations:
         for key, argument in op.inputs.items():
             for name in (binding.name for binding in argument.arguments if binding.name in shapes):
-                shape = shapes[name]
-                is_matrix = _WEIGHT_OF.get(op.type) == key and len(shape) > 1 and np.prod(shape) > MIN_ELEMENTS
-                is_compressible = is_matrix and not (op.type == "conv" and shape[1] == 1)
+                is_compressible = _WEIGHT_OF.get(op.type) == key and is_compressible_shape(op.type, shapes[name])
                 (compressible_uses if is_compressible else other_uses).add(name)
     return compressible_uses - other_uses
+
+
+def is_compressible_shape(op_type: str, shape: tuple[int, ...]) -> bool:
+    """Whether a weight (out, in, …) of an op of this type may be compressed; see `compressible`."""
+    return len(shape) > 1 and math.prod(shape) > MIN_ELEMENTS and not (op_type == "conv" and shape[1] == 1)
 
 
 def _shape(value_type: MIL_pb2.ValueType) -> tuple[int, ...]:
@@ -130,24 +134,37 @@ def _linear(weight: NDArray[Any], bits: int, block_shape: list[int]) -> Constexp
         quantized = linear_quantize_weights.blockwise_compress(weight, bits, "LINEAR_SYMMETRIC", True, block_shape)
     is_zero = np.repeat(quantized.scale == 0, weight.shape[1] // quantized.scale.shape[1], axis=1)
     data = np.where(is_zero, np.int8(0), quantized.data.astype(np.int8))
-    data_type = MIL_pb2.INT8 if bits == 8 else MIL_pb2.INT4
-    return ConstexprOp(
-        "constexpr_blockwise_shift_scale",
-        {
-            "data": ConstexprParameter(data_type, data),
-            "scale": ConstexprParameter(_float_type(weight), quantized.scale.astype(weight.dtype)),
-        },
-    )
+    return scaled(MIL_pb2.INT8 if bits == 8 else MIL_pb2.INT4, data, quantized.scale.astype(weight.dtype))
+
+
+def scaled(dtype: int, codes: NDArray[Any], scale: NDArray[Any], offset: NDArray[Any] | None = None) -> ConstexprOp:
+    """(codes - offset) * scale, where each scale, and each offset, holds for a block of the codes.
+
+    Args:
+        dtype: of the codes and offsets, a MIL type.
+        codes: (out, in, …) whole numbers.
+        scale: (out, blocks, …) FP16 or FP32.
+        offset: as many whole numbers; None: 0.
+    """
+    parameters = {"data": ConstexprParameter(dtype, codes), "scale": ConstexprParameter(_float_type(scale), scale)}
+    if offset is not None:
+        parameters["offset"] = ConstexprParameter(dtype, offset)
+    return ConstexprOp("constexpr_blockwise_shift_scale", parameters)
 
 
 def _palettized(weight: NDArray[Any]) -> ConstexprOp:
     block_shape = [0 for _ in weight.shape]  # one block: the whole weight
     palettized = palettize_weights.blockwise_compress(weight, "CUSTOM", None, block_shape, lut_function=kmeans)
+    return looked_up(palettized.indices.astype(np.uint8), palettized.lut.astype(weight.dtype))
+
+
+def looked_up(indices: NDArray[np.uint8], palette: NDArray[Any]) -> ConstexprOp:
+    """The value of a palette of 64, FP16 or FP32, (…, 64, 1), for each of (out, in, …) indices."""
     return ConstexprOp(
         "constexpr_lut_to_dense",
         {
-            "indices": ConstexprParameter(MIL_pb2.UINT6, palettized.indices.astype(np.uint8)),
-            "lut": ConstexprParameter(_float_type(weight), palettized.lut.astype(weight.dtype)),
+            "indices": ConstexprParameter(MIL_pb2.UINT6, indices),
+            "lut": ConstexprParameter(_float_type(palette), palette),
         },
     )
 

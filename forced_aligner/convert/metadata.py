@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,16 @@ if TYPE_CHECKING:
 MAX_CLASSES = 32_765
 
 
-def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options) -> BundleMetadata:
+def expected_metadata(
+    checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options, calibration_audio: Sequence[str] = ()
+) -> BundleMetadata:
     """The metadata of a conversion of `checkpoint` with `options`, without its packages.
+
+    Args:
+        checkpoint: what is converted.
+        processor: the checkpoint's.
+        options: of the conversion.
+        calibration_audio: SHA-256 (hex) of the recordings that the compressed weights are fitted to.
 
     Raises:
         UserError: the config cannot be read or holds what no aligner has, `--audio-frames` is less than one attention
@@ -34,7 +43,8 @@ def expected_metadata(checkpoint: Checkpoint, processor: Qwen3ASRProcessor, opti
     """
     config = load_config(checkpoint)
     try:
-        return _metadata(checkpoint, processor, options, config)
+        expected = _metadata(checkpoint, processor, options, config)
+        return expected.model_copy(update={"calibration_audio": sorted(calibration_audio)})
     except (ValidationError, ArithmeticError, LookupError, RuntimeError, TypeError) as error:
         reason = str(error)
         if isinstance(error, ValidationError):

@@ -47,8 +47,15 @@ class Options:
     optimize: bool = True
     compress: str = "none"  # see compression.parse_compress
     calibrate: int = 0  # number of clips to run; 0: no calibration
+    calibration_dataset: str = "auto"
     force: bool = False
+    keep_same: bool = False  # with `force`: a folder of the same conversion stays
     layout: LayoutName = "five"
+
+    @property
+    def compresses(self) -> bool:
+        """Whether a component is compressed."""
+        return any(preset != "none" for preset in parse_compress(self.compress, self.components).values())
 
     def component_precision(self, component: Component) -> Precision:
         """The precision of one component."""
@@ -71,11 +78,18 @@ class Options:
         for length in self.decoder_lengths:
             if length % LENGTH_STEP:
                 raise UserError(f"decoder length {length} is not a multiple of {LENGTH_STEP}")
-        compressed = any(preset != "none" for preset in parse_compress(self.compress, self.components).values())
-        if compressed and self.deployment_target == "iOS17":
+        if self.compresses and self.deployment_target == "iOS17":
             raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
-        if self.calibrate and self.precision == "float32":
-            raise UserError("--calibrate finds what FP16 cannot hold: give --precision float16 or mixed with it")
+        if self.calibrate and self.precision == "float32" and not self.compresses:
+            raise UserError(
+                "--calibrate finds what FP16 cannot hold, and how to compress: give --precision float16 or mixed, or "
+                "--compress, with it"
+            )
+        if self.calibrate and self.compresses and "audio_encoder" in self.components:
+            raise UserError(
+                "--calibrate fits the weights of --compress to attention across chunks, which audio_encoder has not: "
+                "leave one of them out"
+            )
 
     def _check_sizes(self, option: str, sizes: tuple[int, ...], largest: int) -> None:
         if min(sizes, default=0) < 1:

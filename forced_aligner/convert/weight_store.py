@@ -12,6 +12,7 @@ from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.convert.compression import compress
+from forced_aligner.convert.gptq.store import QuantizedWeights
 from forced_aligner.package.contract import WEIGHTS_FILE
 from forced_aligner.package.coremltools_internals import BlobStorageWriter, create_file_value_tensor
 from forced_aligner.package.metadata import Compression
@@ -22,6 +23,7 @@ _WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
     MIL_pb2.INT32: lambda writer, data: writer.write_int32_data(data.view(np.int32)),
     MIL_pb2.INT8: lambda writer, data: writer.write_int8_data(data.view(np.int8)),
     MIL_pb2.INT4: lambda writer, data: writer.write_int4_data(data.view(np.int8)),
+    MIL_pb2.UINT4: lambda writer, data: writer.write_uint4_data(data),
     MIL_pb2.UINT6: lambda writer, data: writer.write_uint6_data(data),
 }
 
@@ -32,12 +34,14 @@ class WeightStore:
     Args:
         folder: created for the file.
         preset: how compressible weights are written.
+        calibrated: the compressible weights, where they were compressed already.
     """
 
-    def __init__(self, folder: Path, preset: Compression = "none") -> None:
+    def __init__(self, folder: Path, preset: Compression = "none", calibrated: QuantizedWeights | None = None) -> None:
         folder.mkdir()
         self.folder = folder
         self.preset = preset
+        self._calibrated = calibrated
         self._writer: Any = BlobStorageWriter(str(folder / WEIGHTS_FILE.name))
         self._offsets: dict[Hashable, int] = {}
         self._constexprs: dict[Hashable, MIL_pb2.Operation] = {}
@@ -55,7 +59,7 @@ class WeightStore:
     def compress(self, key: Hashable, constant: MIL_pb2.Operation, weight: Callable[[], NDArray[Any]]) -> None:
         """Turn the op `constant` into a constexpr op. If `key` is new, `weight` is called for the array to compress."""
         if key not in self._constexprs:
-            constexpr = compress(weight(), self.preset)
+            constexpr = self._calibrated.constexpr(weight()) if self._calibrated else compress(weight(), self.preset)
             file_name = constant.attributes["val"].blobFileValue.fileName
             op = MIL_pb2.Operation(type=constexpr.op)
             for name, parameter in constexpr.parameters.items():

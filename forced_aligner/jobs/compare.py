@@ -6,7 +6,8 @@ from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
-from forced_aligner.base.files import file_digest
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.files import file_digest, is_file
 from forced_aligner.base.journal import Journal, digest_of, journal_of
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
@@ -15,6 +16,7 @@ from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
 from forced_aligner.jobs.environment import run_environment
 from forced_aligner.package.bundle import files_of
+from forced_aligner.package.metadata import BundleMetadata
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.score.gate import Gate, check_same_checkpoint
 from forced_aligner.score.records import ParityReport, Reference, ReferenceSample
@@ -94,9 +96,11 @@ def compare(
         The report, and the packages' alignment of each clip in it.
 
     Raises:
-        UserError: the reference is of another checkpoint, or no clip could be aligned.
+        UserError: the reference is of another checkpoint, it holds clips that the compressed weights were fitted to, or
+            no clip could be aligned.
     """
     check_same_checkpoint(aligner.metadata, reference)
+    _require_unseen(aligner.metadata, reference, root)
     environment = run_environment(aligner.backend)
     run = digest_of(aligner.metadata, environment, source_digest(ALIGNING_ROOMS))
     alignments: list[Alignment] = []
@@ -123,6 +127,18 @@ def compare(
     if not clips:
         raise nothing_done(failures)
     return make_report(aligner.metadata, environment, reference, clips, gate, failed_clips(failures)), alignments
+
+
+def _require_unseen(metadata: BundleMetadata, reference: Reference, root: Path) -> None:
+    """Refuse clips that the compressed weights were fitted to: on these they are better than on others."""
+    known = set(metadata.calibration_audio)
+    paths = [root / sample.audio for sample in reference.samples] if known else []
+    seen = [path for path in paths if is_file(path) and file_digest(path) in known]
+    if seen:
+        raise UserError(
+            f"the packages' weights were fitted to {len(seen)} of the {len(paths)} recordings, such as {seen[0]}: make "
+            "the reference with others"
+        )
 
 
 def _result(alignment: Alignment) -> ClipResult:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import is_file
+from forced_aligner.base.files import file_digest, is_file
 from forced_aligner.base.journal import JOURNAL_SUFFIX
-from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE, METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.base.stopping import removed_temporaries
@@ -21,17 +20,18 @@ from forced_aligner.checkpoint.processor import load_processor, save_processor
 from forced_aligner.convert.calibration import announce
 from forced_aligner.convert.component import convert_component, existing_objects_frozen
 from forced_aligner.convert.compression import parse_compress
+from forced_aligner.convert.gptq.store import QuantizedWeights
 from forced_aligner.convert.lint import lint_package
 from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
 from forced_aligner.convert.token_table import convert_token_table
-from forced_aligner.data.clips import load_clips
-from forced_aligner.jobs.calibrate import measure_magnitudes
+from forced_aligner.data.records import Clip
+from forced_aligner.jobs.calibrate import calibration_clips, measure_magnitudes, quantize_weights
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.package.bundle import Bundle, require_own_files
 from forced_aligner.package.contract import TOKEN_TABLE
 from forced_aligner.package.folder import refuse_existing, write_folder
-from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
+from forced_aligner.package.metadata import BundleMetadata, Calibration, ComponentRecord
 from forced_aligner.runtime.measurements import BenchmarkReport
 from forced_aligner.score.records import ParityReport
 from individual_components import COMPONENTS
@@ -52,16 +52,20 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
 def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
     options.validate()
     processor = load_processor(checkpoint.folder)
-    expected = expected_metadata(checkpoint, processor, options)
-    if not options.force and (done := _already_done(expected, options, output_dir)):
+    clips = calibration_clips(checkpoint, options) if options.calibrate else []
+    fitted_to = [file_digest(Path(clip.audio)) for clip in clips] if options.compresses else []
+    expected = expected_metadata(checkpoint, processor, options, fitted_to)
+    if (not options.force or options.keep_same) and (done := _already_done(expected, options, output_dir)):
         log(f"{output_dir} holds this conversion already; --force makes it anew")
         return done
     check = _require_replaceable if options.force else refuse_existing
     with write_folder(output_dir, check) as folder, existing_objects_frozen():
         save_processor(processor, folder)
-        conversion = _Conversion(LazyModel(checkpoint), options, folder)
+        model = LazyModel(checkpoint)
+        quantized = quantize_weights(model, processor, expected, options, clips, output_dir) if fitted_to else None
+        conversion = _Conversion(model, options, folder, clips, quantized)
         metadata = conversion.convert_all(expected)
-        if options.calibrate:
+        if options.calibrate and options.precision != "float32":
             metadata = conversion.calibrate(metadata)
         linted = {
             key: record.model_copy(update={"lint": lint_package(folder, key, record)})
@@ -69,25 +73,31 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
         }
         metadata = metadata.model_copy(update={"components": linted}).sealed()
         write_json(metadata, folder / METADATA_FILE)
+    if quantized is not None:
+        quantized.remove()
     return metadata
 
 
 def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) -> BundleMetadata | None:
-    """The metadata in `output_dir` if it is of the same conversion; None if it holds no conversion.
+    """The metadata in `output_dir` if it is of the same conversion; None if it holds none, or one to be replaced.
 
     Raises:
-        UserError: it holds a damaged conversion, or another one.
+        UserError: it holds a damaged conversion, or another one, and `options.force` is not given.
     """
     if not is_file(output_dir / METADATA_FILE):
         return None
     try:
         present = Bundle.open(output_dir).metadata
     except UserError as error:
+        if options.force:
+            return None
         raise UserError(f"{error}, with --force") from None
     fields = BundleMetadata.model_fields.keys() - {"components", TOKEN_TABLE, "digest"}
     differing = sorted(field for field in fields if getattr(present, field) != getattr(expected, field))
     if present.package_sha256.keys() != set(options.components):
         differing = [*differing, "components"]
+    if differing and options.force:
+        return None
     if differing:
         raise UserError(
             f"{output_dir} is there already, with another conversion (other {', '.join(differing)}): give --force to "
@@ -110,11 +120,21 @@ def _require_replaceable(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Conversion:
-    """A conversion under way: the weights, the options, and the unfinished folder that the packages go to."""
+    """A conversion under way.
+
+    Attributes:
+        model: its weights.
+        options: what was asked for.
+        folder: unfinished, where the packages go to.
+        clips: to calibrate with.
+        quantized: the weights that were compressed with them.
+    """
 
     model: LazyModel
     options: Options
     folder: Path
+    clips: list[Clip]
+    quantized: QuantizedWeights | None
 
     def convert_all(self, metadata: BundleMetadata) -> BundleMetadata:
         """Convert the components that were asked for, with a line of progress for each; the metadata with them."""
@@ -126,7 +146,7 @@ class _Conversion:
                 table = convert_token_table(self.model, presets[key], self.folder)
                 made, size_bytes = f"{table.file}  {table.encoding}", table.size_bytes
             else:
-                record = convert_component(COMPONENTS[key], self.model, metadata, self.options, self.folder)
+                record = self._convert(key, metadata)
                 records[key] = record
                 made, size_bytes = f"{record.package}  {record.precision}", record.size_bytes
             log(
@@ -135,15 +155,18 @@ class _Conversion:
             )
         return metadata.model_copy(update={"components": records, TOKEN_TABLE: table})
 
+    def _convert(self, key: str, metadata: BundleMetadata, calibration: Calibration | None = None) -> ComponentRecord:
+        return convert_component(
+            COMPONENTS[key], self.model, metadata, self.options, self.folder, calibration, self.quantized
+        )
+
     def calibrate(self, metadata: BundleMetadata) -> BundleMetadata:
         """Run clips through the packages, and convert those again that hold an op with too large a magnitude.
 
         What was converted again is measured again: nothing may be left in FP16 that comes near its limit.
         """
-        is_demo = metadata.model_id == DEMO_MODEL_ID
-        clips = load_clips("auto", None, is_demo_model=is_demo, language=None)[: self.options.calibrate]
         while True:
-            measured = measure_magnitudes(Bundle(self.folder, metadata), clips)
+            measured = measure_magnitudes(Bundle(self.folder, metadata), self.clips)
             components, too_large = dict(metadata.components), []
             for key, calibration in measured.items():
                 before = components[key].calibration
@@ -152,9 +175,7 @@ class _Conversion:
                 components[key] = components[key].model_copy(update={"calibration": calibration})
             for key in too_large:
                 shutil.rmtree(self.folder / components[key].package)
-                components[key] = convert_component(
-                    COMPONENTS[key], self.model, metadata, self.options, self.folder, measured[key]
-                )
+                components[key] = self._convert(key, metadata, measured[key])
             metadata = metadata.model_copy(update={"components": components})
             if not too_large:
                 announce(metadata)

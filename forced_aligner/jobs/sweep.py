@@ -30,30 +30,46 @@ from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import FailedClip, ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
-from individual_components import DEFAULTS_OF
+from individual_components import DECODER_OF, DEFAULTS_OF
 
 SWEEP_FILE = "sweep.json"
 PICTURE_FILE = "sweep.png"
-# preset -> what `convert-coreml.py` is given
+# What `convert-coreml.py` is given for each preset; {decoder} is the component with the decoder's weights. Calibrated
+# weights are fitted to clips, the others are rounded.
 PRESETS: dict[str, dict[str, Any]] = {
     "float32": {"precision": "float32"},
     "mixed": {"precision": "mixed"},
     "float16": {"precision": "float16"},
+    "int8-calibrated": {"precision": "float16", "compress": "int8"},
     "int8": {"precision": "float16", "compress": "int8"},
+    "int8-int4-calibrated": {"precision": "float16", "compress": "int8,{decoder}=int4"},
     "int6": {"precision": "float16", "compress": "int6"},
+    "int4-calibrated": {"precision": "float16", "compress": "int4"},
     "int4": {"precision": "float16", "compress": "int4"},
 }
+CALIBRATED = "-calibrated"  # ends the name of a preset whose weights are fitted to clips
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What `sweep` was asked for."""
+    """What `sweep` was asked for; `calibrate` is the number of clips for the calibrated presets."""
 
     presets: Sequence[str]
     decoder_lengths: tuple[int, ...]
     audio_frames: tuple[int, ...]
     runtime: RuntimeOptions
     layout: LayoutName = "five"
+    calibrate: int = 64
+    calibration_dataset: str = "auto"
+
+    def conversion(self, preset: str) -> Options:
+        """The options of a preset's conversion. A folder of the same conversion stays, another one is replaced."""
+        given = dict(PRESETS[preset])
+        given["compress"] = given.get("compress", "none").format(decoder=DECODER_OF[self.layout])
+        if preset.endswith(CALIBRATED):
+            given |= {"calibrate": self.calibrate, "calibration_dataset": self.calibration_dataset}
+        sizes = (self.decoder_lengths, self.audio_frames)
+        return Options(DEFAULTS_OF[self.layout], *sizes, force=True, keep_same=True, layout=self.layout, **given)
 
     def validate(self) -> None:
         """Refuse a preset that is not in `PRESETS`.
@@ -86,9 +102,7 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     failed = {clip.audio: clip for clip in reference.failed}
     for preset in options.presets:
         log(f"{preset}: convert and score")
-        sizes = (options.decoder_lengths, options.audio_frames)
-        conversion = Options(DEFAULTS_OF[options.layout], *sizes, force=True, layout=options.layout, **PRESETS[preset])
-        metadata = convert(checkpoint, folder / preset, conversion)
+        metadata = convert(checkpoint, folder / preset, options.conversion(preset))
         aligner = open_aligner(folder / preset, options.runtime)
         try:
             calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)

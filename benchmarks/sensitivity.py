@@ -1,0 +1,133 @@
+"""Which weights of the demo matter: each part and each layer compressed alone, rounded or fitted to clips.
+
+    uv run benchmarks/sensitivity.py
+
+The weights are put into the PyTorch model, which computes in float32: so nothing else differs from the reference. For
+each choice, the boundaries with another class than the reference are counted, and the divergence of the probabilities
+is measured: the mean of KL(reference || compressed) over all boundaries, which is less noisy than the count.
+"""
+
+import copy
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import write_results
+from forced_aligner.base.console import log, run_app
+from forced_aligner.convert.compression import compress
+from forced_aligner.convert.gptq.passes import Sides
+from forced_aligner.convert.gptq.quantize import Presets, Quantizer, unpacked
+from forced_aligner.convert.gptq.store import QuantizedWeights
+from forced_aligner.package.metadata import Compression
+
+PRESETS: tuple[Compression, ...] = ("int8", "int4")
+EVERYTHING = ""  # every name begins with it
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Alone(Quantizer):
+    """Compresses only the blocks whose names begin with `only`."""
+
+    only: str = EVERYTHING
+    seen: list[str] = field(default_factory=list)
+
+    def _block(self, name: str, block: nn.Module, preset: Compression, *rest: Any) -> Sides:
+        self.seen.append(name)
+        return super()._block(name, block, preset if name.startswith(self.only) else "none", *rest)
+
+
+@app.command()
+def main(
+    dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "demo-120",
+    calibrate: Annotated[int, typer.Option(help="Clips of demo-calibration.")] = 64,
+) -> None:
+    """Measure, print a table, and write JSON."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from forced_aligner.align.audio import load_clip
+    from forced_aligner.checkpoint.find import find_checkpoint
+    from forced_aligner.checkpoint.lazy_weights import LazyModel
+    from forced_aligner.checkpoint.processor import load_processor
+    from forced_aligner.checkpoint.weights import load_model
+    from forced_aligner.convert.metadata import expected_metadata
+    from forced_aligner.convert.options import Options
+    from forced_aligner.data.clips import load_clips
+    from forced_aligner.jobs.calibrate import calibration_clips, calibration_inputs
+    from individual_components import DEFAULT_COMPONENTS
+
+    checkpoint = find_checkpoint("demo")
+    processor, model = load_processor(checkpoint.folder), load_model(checkpoint)
+    options = Options(DEFAULT_COMPONENTS, calibrate=calibrate)
+    metadata = expected_metadata(checkpoint, processor, options)
+    clips = [calibration_inputs(processor, metadata, clip) for clip in calibration_clips(checkpoint, options)]
+    scored = [
+        processor.prepare_forced_aligner_inputs(load_clip(clip), clip.transcript, clip.language)[0]
+        for clip in load_clips(dataset, None, is_demo_model=True, language=None)
+    ]
+    reference, lazy = _log_probabilities(model, scored), LazyModel(checkpoint)
+
+    def measure(part: str) -> tuple[dict[str, Any], list[str]]:
+        row: dict[str, Any] = {"part": part or "everything"}
+        for preset in PRESETS:
+            with tempfile.TemporaryDirectory() as folder:
+                store = QuantizedWeights(Path(folder), "")
+                parts = Presets(conv=preset, transformer=preset, decoder=preset, head=preset)
+                run = Alone(lazy, parts, clips, store, part)
+                run.run()
+                for how in ("rounded", "fitted"):
+                    compressed = _with_weights(model, store, preset if how == "rounded" else None)
+                    row[f"{preset} {how}"] = _damage(reference, _log_probabilities(compressed, scored))
+        log(str(row))
+        return row, run.seen
+
+    whole, blocks = measure(EVERYTHING)
+    rows = [whole, *(measure(part)[0] for part in ("audio", "decoder", *blocks))]
+    columns = [f"{preset} {how}" for preset in PRESETS for how in ("rounded", "fitted")]
+    table = Table("compressed alone", *(f"{column}: {what}" for column in columns for what in ("moved", "KL / 1000")))
+    for row in rows:
+        cells = [cell for column in columns for cell in (str(row[column]["moved"]), f"{1000 * row[column]['kl']:.3f}")]
+        table.add_row(row["part"], *cells)
+    Console(width=160).print(table)
+    write_results("sensitivity", {"dataset": dataset, "boundaries": len(reference), "clips": calibrate, "rows": rows})
+
+
+def _log_probabilities(model: Any, scored: list[Any]) -> Tensor:
+    """(boundaries, classes) in the PyTorch model."""
+    timestamp = model.config.timestamp_token_id
+    with torch.inference_mode():
+        rows = [model(**inputs).logits[inputs["input_ids"] == timestamp] for inputs in scored]
+    return torch.cat(rows).log_softmax(-1)
+
+
+def _with_weights(model: nn.Module, store: QuantizedWeights, rounded: Compression | None) -> nn.Module:
+    """A copy of the model with the weights that the store has; with `rounded`, they are rounded instead."""
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            weight = parameter.numpy()
+            if store.has(weight):
+                parameter.copy_(unpacked(compress(weight, rounded) if rounded else store.constexpr(weight)))
+    return changed
+
+
+def _damage(reference: Tensor, compressed: Tensor) -> dict[str, float]:
+    divergence = (reference.exp() * (reference - compressed)).sum(-1)
+    return {
+        "moved": int((reference.argmax(-1) != compressed.argmax(-1)).sum()),
+        "kl": round(float(divergence.mean()), 7),
+    }
+
+
+if __name__ == "__main__":
+    run_app(app)
