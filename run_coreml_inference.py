@@ -184,7 +184,13 @@ def compare(
 def sweep(
     model_id: Annotated[str | None, typer.Option(help="As convert-coreml.py takes it.")] = None,
     output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
-    presets: Annotated[str, typer.Option(help="Comma-separated.")] = "float32,mixed,float16,int8,int6,int4",
+    presets: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of float32,mixed,float16,int8,int6,int4,int8-calibrated,int8-int4-calibrated,int4-calibrated; "
+            "calibrated: as --calibrate fits them. (default: all)"
+        ),
+    ] = None,
     decoder_lengths: Annotated[
         str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
     ] = None,
@@ -192,7 +198,13 @@ def sweep(
         str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
     ] = None,
     layout: Annotated[LayoutName, typer.Option(help="As convert-coreml.py takes it.")] = "five",
+    calibrate: Annotated[int, typer.Option(min=1, help="Clips that the calibrated presets are fitted to.")] = 64,
+    calibration_dataset: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "auto",
     dataset: Annotated[str, typer.Option(help="As compare-models.py takes it.")] = "auto",
+    dataset_dir: Annotated[Path | None, typer.Option(help="As compare-models.py takes it.")] = None,
+    subset: Annotated[str | None, typer.Option(help="As compare-models.py takes it.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="As compare-models.py takes it.")] = False,
+    language: Annotated[str | None, typer.Option(help="Of a folder of pairs: name or code.")] = None,
     num_files: Annotated[
         int | None, typer.Option(min=1, help="At most so many files, drawn as compare-models.py draws. (default: all)")
     ] = None,
@@ -209,16 +221,18 @@ def sweep(
     from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.sweep import SweepOptions, run_sweep, sweep_title
+    from forced_aligner.jobs.sweep import PRESETS, SweepOptions, run_sweep, sweep_title
     from forced_aligner.score.tables import print_rows
 
     lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
     frames = parse_sizes("--audio-frames", audio_frames) or DEFAULT_FRAMES["iOS18"]
-    options = SweepOptions(tuple(name.strip() for name in presets.split(",")), lengths, frames, runtime, layout)
+    names = tuple(PRESETS) if presets is None else tuple(name.strip() for name in presets.split(","))
+    options = SweepOptions(names, lengths, frames, runtime, layout, calibrate, calibration_dataset)
+    options.validate()
     checkpoint = find_checkpoint(model_id)
     announce_fallback(checkpoint)
     is_demo = checkpoint.model_id == DEMO_MODEL_ID
-    clips = load_clips(dataset, None, is_demo_model=is_demo, language=None)
+    clips = load_clips(dataset, dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download)
     chosen = choose(clips, num_files)
     announce_choice(chosen, clips)
     result = run_sweep(checkpoint, chosen, output_dir, options)

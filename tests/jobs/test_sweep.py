@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.paths import METADATA_FILE
 from forced_aligner.base.records import read_json
-from forced_aligner.convert.options import Options
 from forced_aligner.jobs.component_scores import measure_component, record_calls
 from forced_aligner.jobs.sweep import PRESETS, SWEEP_FILE, SweepOptions, run_sweep, size_point
 from forced_aligner.output.size_picture import plot_sizes
@@ -20,7 +20,7 @@ from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
 from forced_aligner.score.records import Reference, SampleScores, Sweep
 from forced_aligner.score.report import ScoredClip, make_report, sweep_row
-from individual_components import DEFAULT_COMPONENTS
+from individual_components import DECODER_OF, DEFAULT_COMPONENTS
 
 CLIPS = 3
 
@@ -89,9 +89,27 @@ def test_an_unknown_preset_is_refused(demo_checkpoint, demo_clips, tmp_path):
         run_sweep(demo_checkpoint, demo_clips, tmp_path, SweepOptions(("int5",), (256,), (104,), RuntimeOptions("mil")))
 
 
-def test_every_preset_is_a_conversion_that_can_be_asked_for():
-    for options in PRESETS.values():
-        Options(DEFAULT_COMPONENTS, **options).validate()
+@pytest.mark.parametrize("layout", ["five", "compact"])
+def test_every_preset_is_a_conversion_that_can_be_asked_for(layout):
+    options = SweepOptions(tuple(PRESETS), (256,), (104,), RuntimeOptions("mil"), layout, calibrate=7)
+    for preset in PRESETS:
+        conversion = options.conversion(preset)
+        conversion.validate()
+        assert conversion.calibrate == (7 if preset.endswith("-calibrated") else 0)
+    assert options.conversion("int8-int4-calibrated").compress == f"int8,{DECODER_OF[layout]}=int4"
+
+
+def test_a_second_sweep_converts_nothing_again(swept, demo_checkpoint, demo_clips, capsys):
+    """Of the same folders; a preset with other options is converted in place of the old one."""
+    made, folder = swept
+    written = {row.name: (folder / row.name / METADATA_FILE).stat().st_mtime_ns for row in made.rows}
+    runtime = RuntimeOptions("mil")
+    again = run_sweep(demo_checkpoint, demo_clips[:1], folder, SweepOptions(tuple(written), (256,), (104,), runtime))
+    assert {row.name: (folder / row.name / METADATA_FILE).stat().st_mtime_ns for row in again.rows} == written
+    assert "holds this conversion already" in capsys.readouterr().err
+    other = run_sweep(demo_checkpoint, demo_clips[:1], folder, SweepOptions(("float32",), (128,), (104,), runtime))
+    assert Bundle.open(folder / "float32").metadata.decoder_lengths == [128]
+    assert [row.name for row in other.rows] == ["float32"]
 
 
 def test_the_picture_shows_every_row(swept, tmp_path):
