@@ -58,18 +58,20 @@ class Solver:
         moments.finish()
         gram, cross = moments.gram, moments.cross
         del moments.gram, moments.cross
-        self.importance = gram.diagonal().float()
+        squares = gram.diagonal().clone()
+        self.importance = squares.float()
         self._correction: Tensor | None = None
         if cross.any():
-            factor = torch.linalg.cholesky(_damped(gram, MOVE_DAMPING))
-            self._correction = torch.cholesky_solve(cross.T, factor).T.float()
-            del factor
+            _damp(gram, squares, MOVE_DAMPING)
+            self._correction = torch.cholesky_solve(cross.T, torch.linalg.cholesky(gram)).T.float()
         del cross
         self._order = torch.argsort(self.importance, descending=True, stable=True)
-        gram = _damped(gram, DAMPING)[self._order][:, self._order]
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        del gram
-        self._spread = torch.linalg.cholesky(inverse, upper=True).float()
+        _damp(gram, squares, DAMPING)
+        gram = gram[self._order]
+        gram = gram[:, self._order]
+        gram = torch.linalg.cholesky(gram)
+        gram = torch.cholesky_inverse(gram)
+        self._spread = torch.linalg.cholesky(gram, upper=True).float()
 
     def moved(self, weight: Tensor) -> Tensor:
         """The (rows, columns) weight that gives the float model's outputs best from the compressed model's inputs."""
@@ -96,8 +98,6 @@ class Solver:
         return codes.T
 
 
-def _damped(gram: Tensor, share: float) -> Tensor:
-    """`gram` with a share of its mean diagonal added to the diagonal; an input that is always 0 gets 1."""
-    damped, diagonal = gram.clone(), gram.diagonal()
-    damped.diagonal().add_(share * diagonal.mean() + (diagonal == 0).double())
-    return damped
+def _damp(gram: Tensor, squares: Tensor, share: float) -> None:
+    """Give `gram` the diagonal `squares` with a share of their mean added; an input that is always 0 gets 1."""
+    gram.diagonal().copy_(squares + share * squares.mean() + (squares == 0).double())
