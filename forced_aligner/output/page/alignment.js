@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const { file, paragraphs, tiles, tile_s: TILE_S } = JSON.parse($("data").textContent);
 const audio = $("audio"), picture = $("picture"), strip = $("strip");
 
-const MIN_ZOOM = 4, START_ZOOM = 120, MAX_ZOOM = 800; // pixels a second
+const MIN_ZOOM = 4, START_ZOOM = 180, MAX_ZOOM = 800; // pixels a second
 const ZOOM_STEP = 1.5;
 const COARSE_ZOOM = 60; // below, lines at the words' boundaries would hide the picture
 const MAX_STRIP_PX = 10e6; // browsers lay out no wider elements reliably
