@@ -37,7 +37,7 @@ def alignment_page(file: TimedFile, spectrogram: Spectrogram, audio: str) -> str
     words = [word.model_copy(update={"text": word.one_line}) for word in file.words]
     name = visible(Path(file.audio).name)
     data = {
-        "file": file.model_copy(update={"audio": name, "words": words}).model_dump(mode="json", exclude_none=True),
+        "file": file.model_copy(update={"audio": name, "words": words}).model_dump(mode="json"),
         "paragraphs": paragraphs(file),
         "tile_s": TILE_S,
         "tiles": mel_tiles(spectrogram),

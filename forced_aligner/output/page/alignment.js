@@ -17,7 +17,7 @@ const TICKS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 18
 const TICK_PX = 70; // the least distance of two ticks
 
 const words = file.words.map((word, index) => ({ ...word, index }));
-const timed = words.filter((word) => word.start_time_ms !== undefined);
+const timed = words.filter((word) => word.start_time_ms !== null);
 timed.sort((a, b) => a.start_time_ms - b.start_time_ms);
 const longest = timed.reduce((most, word) => Math.max(most, word.end_time_ms - word.start_time_ms), 0);
 const spans = []; // the transcript's elements, by the index of the word
@@ -37,7 +37,7 @@ function kinds(word) {
 }
 
 function describe(word) {
-  if (word.start_time_ms === undefined) return word.status === "not-found" ? "not found in the audio" : "";
+  if (word.start_time_ms === null) return word.status === "not-found" ? "not found in the audio" : "";
   const times = [word.start_time_ms, word.end_time_ms].map((ms) => clock(ms / 1000, 2));
   return `${times[0]} to ${times[1]}, confidence ${(word.confidence ?? 0).toFixed(2)}`;
 }
@@ -69,7 +69,7 @@ function writeTranscript() {
       spans[word.index] = span;
     }
     const time = element("time");
-    const startMs = part.find((word) => word.start_time_ms !== undefined)?.start_time_ms;
+    const startMs = part.find((word) => word.start_time_ms !== null)?.start_time_ms;
     time.textContent = startMs === undefined ? "" : clock(startMs / 1000);
     const paragraph = element("div", "paragraph");
     paragraph.append(time, text);
