@@ -16,6 +16,7 @@ from forced_aligner.output.alignment_picture import Spectrogram
 TILE_S = 30.0
 FINE_S = 600.0  # up to this duration, a pixel is a mel frame and a bin; above, it is the mean of 2 x 2
 COLORS = 32  # an hour takes 6 MB; with 64 it takes 7, and looks the same
+LEAST_TOP = 0.0  # a tone of -65 dBFS: the maximum of a recording that is quieter, so that silence is dark
 SHOWN_RANGE = 1.5  # of the log-mel, below the recording's maximum: 60 dB, since log_mel divides log10 by 4
 
 
@@ -32,7 +33,7 @@ def mel_tiles(spectrogram: Spectrogram) -> list[str]:
         start_s, end_s = index * TILE_S, min((index + 1) * TILE_S, spectrogram.duration_s)
         mel = spectrogram.between(start_s, end_s)[:, : max(1, round((end_s - start_s) * 100))]
         parts.append(_means(mel, step).astype(np.float16))  # half the memory; 32 colors need no more
-    top = max(float(part.max()) for part in parts)
+    top = max(LEAST_TOP, *(float(part.max()) for part in parts))
     return [_png_uri((part.astype(np.float32) - top) / SHOWN_RANGE + 1) for part in parts]
 
 

@@ -192,6 +192,11 @@ def test_a_tile_shows_its_own_time_low_tones_below_and_all_have_one_brightness()
         assert row > levels.shape[0] / 2
 
 
+def test_silence_is_dark():
+    (picture,) = pictures(mel_tiles(spectrogram_of(np.zeros(SAMPLE_RATE_HZ, np.float32))))
+    assert np.asarray(picture).max() == 0
+
+
 def test_the_sound_inside_begins_and_ends_with_the_recording():
     samples = np.zeros(2 * SAMPLE_RATE_HZ, np.float32)
     samples[SAMPLE_RATE_HZ::1000] = 2.0  # is clipped

@@ -277,12 +277,17 @@ document.addEventListener("click", (event) => {
   if (word) playFrom(word.dataset.ms / 1000);
   else if (strip.contains(event.target)) playFrom((event.clientX - strip.getBoundingClientRect().left) / zoom);
 });
-$("zoom-in").addEventListener("click", keys["+"]);
-$("zoom-out").addEventListener("click", keys["-"]);
-// Who scrolls by hand looks elsewhere, until the next click or key.
+for (const [name, key] of [["zoom-in", "+"], ["zoom-out", "-"]]) {
+  $(name).addEventListener("click", (event) => {
+    keys[key]();
+    if (event.detail) event.currentTarget.blur(); // after a mouse's click, the space bar plays again
+  });
+}
+// Who scrolls by hand looks elsewhere, until the playback starts or goes somewhere.
 for (const name of ["wheel", "touchmove"]) addEventListener(name, () => (following = false), { passive: true });
 picture.addEventListener("pointerdown", () => (following = false));
 
+for (const name of ["play", "seeking"]) audio.addEventListener(name, () => (following = true));
 audio.addEventListener("play", () => requestAnimationFrame(tick));
 for (const name of ["seeked", "timeupdate", "pause", "ended"]) audio.addEventListener(name, light);
 audio.addEventListener("error", () => ($("trouble").hidden = false));
