@@ -84,7 +84,7 @@ def infer(
     no_cache: NoCacheOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
-    """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
+    """Give every word of a transcript a start and an end time: on stdout, in --output, or in files in --output-dir."""
     runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
