@@ -209,7 +209,7 @@ def sweep(
     presets: Annotated[
         str | None,
         typer.Option(
-            help="Some of float32,mixed,float16,int8,int6,int4,int8-calibrated,int8-int4-calibrated,int4-calibrated; "
+            help="Some of float32,mixed,float16,int8-calibrated,int8,int8-int4-calibrated,int6,int4-calibrated,int4; "
             "calibrated: as --calibrate fits them. (default: all)"
         ),
     ] = None,

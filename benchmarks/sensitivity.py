@@ -10,7 +10,6 @@ is measured: the mean of KL(reference || compressed) over all boundaries, which 
 import copy
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,27 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import write_results
 from forced_aligner.base.console import log, run_app
 from forced_aligner.convert.compression import compress
-from forced_aligner.convert.gptq.passes import Sides
 from forced_aligner.convert.gptq.quantize import Presets, Quantizer, unpacked
 from forced_aligner.convert.gptq.store import QuantizedWeights
 from forced_aligner.package.metadata import Compression
 
 PRESETS: tuple[Compression, ...] = ("int8", "int4")
-EVERYTHING = ""  # every name begins with it
-
 app = typer.Typer(add_completion=False)
-
-
-@dataclass(frozen=True)
-class Alone(Quantizer):
-    """Compresses only the blocks whose names begin with `only`."""
-
-    only: str = EVERYTHING
-    seen: list[str] = field(default_factory=list)
-
-    def _block(self, name: str, block: nn.Module, preset: Compression, *rest: Any) -> Sides:
-        self.seen.append(name)
-        return super()._block(name, block, preset if name.startswith(self.only) else "none", *rest)
 
 
 @app.command()
@@ -77,22 +61,28 @@ def main(
     ]
     reference, lazy = _log_probabilities(model, scored), LazyModel(checkpoint)
 
-    def measure(part: str) -> tuple[dict[str, Any], list[str]]:
-        row: dict[str, Any] = {"part": part or "everything"}
+    transformer, decoder = (
+        [f"{part}_{index:02d}" for index in range(len(layers))]
+        for part, layers in (
+            ("audio", model.model.audio_tower.layers),
+            ("decoder", model.model.language_model.layers),
+        )
+    )
+    blocks = ["conv", *transformer, "projector", *decoder, "head"]
+    parts = {"everything": blocks, "all audio layers": transformer, "all decoder layers": decoder}
+    rows = []
+    for part, only in (parts | {block: [block] for block in blocks}).items():
+        row: dict[str, Any] = {"part": part}
         for preset in PRESETS:
             with tempfile.TemporaryDirectory() as folder:
                 store = QuantizedWeights(Path(folder), "")
-                parts = Presets(conv=preset, transformer=preset, decoder=preset, head=preset)
-                run = Alone(lazy, parts, clips, store, part)
-                run.run()
+                presets = Presets(conv=preset, transformer=preset, decoder=preset, head=preset)
+                Quantizer(lazy, presets, clips, store, only).compress_all()
                 for how in ("rounded", "fitted"):
                     compressed = _with_weights(model, store, preset if how == "rounded" else None)
                     row[f"{preset} {how}"] = _damage(reference, _log_probabilities(compressed, scored))
         log(str(row))
-        return row, run.seen
-
-    whole, blocks = measure(EVERYTHING)
-    rows = [whole, *(measure(part)[0] for part in ("audio", "decoder", *blocks))]
+        rows.append(row)
     columns = [f"{preset} {how}" for preset in PRESETS for how in ("rounded", "fitted")]
     table = Table("compressed alone", *(f"{column}: {what}" for column in columns for what in ("moved", "KL / 1000")))
     for row in rows:

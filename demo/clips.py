@@ -1,12 +1,11 @@
-"""Held-out speech: the ten clips of `demo/clips`, the 120 of `demo/clips-120`, and any number of fresh ones.
+"""Speech of known times: the ten clips of `demo/clips`, the 120 of `demo/clips-120`, and any number of fresh ones.
 
 `python -m demo.clips` writes `demo/clips`, with `--fresh 120` `demo/clips-120`. Voices are never training voices, and
 each word has an even chance of coming from the words that training never saw. The 120 are kept as Ogg Vorbis, since
 espeak-ng does not repeat all voices to the bit: made anew, they would be other samples.
 
-`python -m demo.clips --fresh 64 --calibration` writes `demo/clips-calibration`, to calibrate with: other words, in the
-voices
-of the training, so that neither a clip nor a voice of it is among those that are scored.
+`python -m demo.clips --fresh 64 --calibration` writes `demo/clips-calibration`, to calibrate with: other words, in
+voices of the training, so that neither a clip nor a voice of it is among those that are scored.
 """
 
 import json

@@ -41,12 +41,20 @@ class Watch:
     def __init__(self) -> None:
         self.values: dict[tuple[str, str], float] = defaultdict(float)
         self.squares: dict[tuple[str, str], float] = defaultdict(float)
+        self._latest = 0.0
+
+    def take_largest(self) -> float:
+        """The largest magnitude since this was called last."""
+        latest, self._latest = self._latest, 0.0
+        return latest
 
     def __call__(self, function: str, step: Step, arguments: dict[str, Any], results: list[Any]) -> None:
         """Take the results of one executed `step`."""
         for (name, dtype), result in zip(step.outputs, results, strict=True):
             if dtype.is_floating_point:
-                self.values[function, name] = max(self.values[function, name], _magnitude(result))
+                magnitude = _magnitude(result)
+                self.values[function, name] = max(self.values[function, name], magnitude)
+                self._latest = max(self._latest, magnitude)
         if step.kind == "layer_norm":  # squares inside the op, in a precision that depends on the device
             variance = arguments["x"].float().var([int(axis) for axis in arguments["axes"]], unbiased=False)
             self.squares[function, step.name] = max(self.squares[function, step.name], _magnitude(variance))
@@ -64,7 +72,7 @@ def summarize(bundle: Bundle, key: str, watch: Watch) -> Calibration:
         RuntimeError: a function was not run, or an op that an earlier calibration keeps in FP32 is in FP16.
     """
     before = bundle.record(key).calibration
-    kept = {(op.piece, op.op): op for op in (before.kept_float32 if before else [])}
+    kept = {(op.function, op.piece, op.op): op for op in (before.kept_float32 if before else [])}
     kept_before = frozenset(kept)
     largest, largest_op, has_wide_state = 0.0, "", before is not None and before.has_wide_state
     program = Program(bundle.package(key))
@@ -84,7 +92,7 @@ def summarize(bundle: Bundle, key: str, watch: Watch) -> Calibration:
                 largest, largest_op = max((largest, largest_op), (magnitude, f"{function}: {step.name}"))
                 continue
             op = _kept_op(function, step, reason, magnitude)
-            name = (op.piece, op.op)
+            name = (function, op.piece, op.op)
             if name in kept_before:
                 raise RuntimeError(f"{key}: {step.name} is still in FP16, with a magnitude of {magnitude:g}")
             if name not in kept or magnitude > (kept[name].magnitude or math.inf):
@@ -139,16 +147,16 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def announce(metadata: BundleMetadata) -> None:
-    """Say on stderr which ops were kept in FP32, and why: a line for each component, and for each op."""
+    """Say on stderr which ops were kept in FP32, and why: a line per component, and per op of its first function."""
     for key, record in metadata.components.items():
         if record.calibration is None:
             continue
-        result = record.calibration
+        result, functions = record.calibration, list(record.functions)
         log(
-            f"calibration: {key}: {len(result.kept_float32)} ops in FP32 (in all functions), the others reach "
-            f" {result.largest:.4g} ({result.largest_op}); "
+            f"calibration: {key}: {len(result.kept_float32)} ops in FP32 (over {len(functions)} functions), the others "
+            f"reach {result.largest:.4g} ({result.largest_op}); "
             f"limit {result.limit:.0f}, a {MARGIN:g}th of {FP16_MAX:.0f}"
         )
-        for op in result.kept_float32:
+        for op in [op for op in result.kept_float32 if op.function == functions[0]]:
             magnitude = "not finite" if op.magnitude is None else f"{op.magnitude:.4g}"
-            log(f"  {op.piece} {op.op} ({op.kind}) {op.reason} {magnitude} at {op.function}: {op.at}")
+            log(f"  {op.piece} {op.op} ({op.kind}) {op.reason} {magnitude} at {op.at}")

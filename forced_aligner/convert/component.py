@@ -16,7 +16,7 @@ from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.description import describe
 from forced_aligner.convert.function import FunctionConverter
 from forced_aligner.convert.gptq.store import QuantizedWeights
-from forced_aligner.convert.options import Options
+from forced_aligner.convert.options import ROUNDED, Options
 from forced_aligner.convert.stitching import multifunction, stitch
 from forced_aligner.convert.tracing import Settings
 from forced_aligner.convert.weight_store import WeightStore
@@ -53,13 +53,13 @@ def convert_component(
     wrapper = component.wrapper(model.module).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        by_clips = None if component.key == "embedding" else quantized
+        by_clips = None if component.key in ROUNDED else quantized
         store = WeightStore(Path(scratch) / "weights", preset, by_clips)
         functions = {}
         for name, size in sizes.items():
             function_dir = Path(scratch) / name
             function_dir.mkdir()
-            settings = Settings(precision, options.deployment_target, options.optimize, calibration)
+            settings = Settings(precision, options.deployment_target, options.optimize, calibration, name)
             instances = FunctionConverter(component, size, model, settings, function_dir).convert(wrapper)
             functions[name] = stitch(instances, [tensor.name for tensor in component.outputs], store)
         spec = functions[MAIN] if MAIN in functions else multifunction(functions)

@@ -27,7 +27,11 @@ MAX_CLASSES = 32_765
 
 
 def expected_metadata(
-    checkpoint: Checkpoint, processor: Qwen3ASRProcessor, options: Options, calibration_audio: Sequence[str] = ()
+    checkpoint: Checkpoint,
+    processor: Qwen3ASRProcessor,
+    options: Options,
+    calibration_digest: str | None = None,
+    fitted_to: Sequence[str] = (),
 ) -> BundleMetadata:
     """The metadata of a conversion of `checkpoint` with `options`, without its packages.
 
@@ -35,7 +39,8 @@ def expected_metadata(
         checkpoint: what is converted.
         processor: the checkpoint's.
         options: of the conversion.
-        calibration_audio: SHA-256 (hex) of the recordings that the compressed weights are fitted to.
+        calibration_digest: SHA-256 (hex) over the calibration clips.
+        fitted_to: SHA-256 (hex) of the recordings that the compressed weights are fitted to.
 
     Raises:
         UserError: the config cannot be read or holds what no aligner has, `--audio-frames` is less than one attention
@@ -44,7 +49,8 @@ def expected_metadata(
     config = load_config(checkpoint)
     try:
         expected = _metadata(checkpoint, processor, options, config)
-        return expected.model_copy(update={"calibration_audio": sorted(calibration_audio)})
+        clips = {"calibration_digest": calibration_digest, "calibration_audio": sorted(fitted_to)}
+        return expected.model_copy(update=clips)
     except (ValidationError, ArithmeticError, LookupError, RuntimeError, TypeError) as error:
         reason = str(error)
         if isinstance(error, ValidationError):

@@ -8,10 +8,18 @@ from typing import Literal
 from forced_aligner.base.errors import UserError
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
-from forced_aligner.package.contract import MAX_AUDIO_FRAMES, MAX_DECODER_LENGTH, MAX_FUNCTIONS, LayoutName
-from forced_aligner.package.metadata import Precision
-from individual_components import COMPONENTS_OF, LENGTH_STEP, Component
+from forced_aligner.package.contract import (
+    LAYOUTS,
+    MAX_AUDIO_FRAMES,
+    MAX_DECODER_LENGTH,
+    MAX_FUNCTIONS,
+    TOKEN_TABLE,
+    LayoutName,
+)
+from forced_aligner.package.metadata import Compression, Precision
+from individual_components import COMPONENTS, COMPONENTS_OF, LENGTH_STEP, Component
 
+ROUNDED = ("embedding", TOKEN_TABLE)  # each of their rows is an output of its own, so rounding is the best for it
 MAX_DIGITS = 9  # of a size; Python itself refuses to read thousands of digits
 
 
@@ -53,9 +61,21 @@ class Options:
     layout: LayoutName = "five"
 
     @property
-    def compresses(self) -> bool:
-        """Whether a component is compressed."""
-        return any(preset != "none" for preset in parse_compress(self.compress, self.components).values())
+    def presets(self) -> dict[str, Compression]:
+        """How each component is compressed."""
+        return parse_compress(self.compress, self.components)
+
+    @property
+    def fits(self) -> bool:
+        """Whether weights are fitted to the calibration clips; those of the embedding are rounded in any case."""
+        fitted = [preset for key, preset in self.presets.items() if key not in ROUNDED]
+        return self.calibrate > 0 and any(preset != "none" for preset in fitted)
+
+    @property
+    def has_float16(self) -> bool:
+        """Whether a component computes in FP16."""
+        keys = [key for key in self.components if key != TOKEN_TABLE]
+        return any(self.component_precision(COMPONENTS[key]) == "float16" for key in keys)
 
     def component_precision(self, component: Component) -> Precision:
         """The precision of one component."""
@@ -78,17 +98,28 @@ class Options:
         for length in self.decoder_lengths:
             if length % LENGTH_STEP:
                 raise UserError(f"decoder length {length} is not a multiple of {LENGTH_STEP}")
-        if self.compresses and self.deployment_target == "iOS17":
+        if any(preset != "none" for preset in self.presets.values()) and self.deployment_target == "iOS17":
             raise UserError("--compress needs the constexpr ops of iOS 18: give --deployment-target iOS18")
-        if self.calibrate and self.precision == "float32" and not self.compresses:
+        self._check_calibration()
+
+    def _check_calibration(self) -> None:
+        if not self.calibrate:
+            if self.calibration_dataset != "auto":
+                raise UserError("--calibration-dataset says which clips --calibrate runs: give both")
+            return
+        if not self.fits and not self.has_float16:
             raise UserError(
-                "--calibrate finds what FP16 cannot hold, and how to compress: give --precision float16 or mixed, or "
-                "--compress, with it"
+                "--calibrate finds what FP16 cannot hold, and fits compressed weights, but nothing is in FP16 or "
+                "compressed: give --precision float16, or --compress, with it"
             )
-        if self.calibrate and self.compresses and "audio_encoder" in self.components:
+        if self.has_float16 and not any(set(layout.components) <= set(self.components) for layout in LAYOUTS):
             raise UserError(
-                "--calibrate fits the weights of --compress to attention across chunks, which audio_encoder has not: "
-                "leave one of them out"
+                "--calibrate runs clips through the packages, so it needs all of them: leave out --components"
+            )
+        if self.fits and self.presets.get("audio_encoder", "none") != "none":
+            raise UserError(
+                "--calibrate fits weights to attention across chunks, which audio_encoder has not: give "
+                "audio_encoder=none in --compress, or leave it out"
             )
 
     def _check_sizes(self, option: str, sizes: tuple[int, ...], largest: int) -> None:

@@ -34,12 +34,14 @@ class Settings:
         deployment_target: the oldest supported system.
         optimize: whether coremltools' optimisation passes run.
         calibration: of the component, if there is one.
+        function: the function's name.
     """
 
     precision: Precision
     deployment_target: str
     optimize: bool
     calibration: Calibration | None
+    function: str
 
     @property
     def has_wide_state(self) -> bool:
@@ -49,7 +51,8 @@ class Settings:
     def kept_float32(self, template: str) -> frozenset[str]:
         """Names of the ops of a template that stay in FP32, and of their first outputs."""
         ops = self.calibration.kept_float32 if self.calibration else []
-        return frozenset(name for op in ops if op.piece == template for name in (op.op, op.value))
+        template_ops = [op for op in ops if (op.function, op.piece) == (self.function, template)]
+        return frozenset(name for op in template_ops for name in (op.op, op.value))
 
 
 @dataclass(frozen=True)

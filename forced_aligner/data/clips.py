@@ -17,7 +17,7 @@ from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, ClipManifest
 from forced_aligner.data.transcripts import Transcript, read_transcript
 
-# Held-out clips with true times, see demo/README.md.
+# Clips with true times, see demo/README.md. Those to calibrate with are in voices of the training, the others are not.
 CALIBRATION_SET = "demo-calibration"
 DEMO_SETS = {
     "demo": DEMO_FOLDER / "clips",
@@ -88,6 +88,8 @@ def load_calibration_clips(dataset: str, *, is_demo_model: bool) -> list[Clip]:
         subsets = [] if is_demo_model else [subset for subset in CALIBRATION_SUBSETS if find_subset(subset, None)]
         dataset = subsets[0] if subsets else CALIBRATION_SET
         log(f"calibration set: {dataset}")
+        if not subsets and not is_demo_model:
+            log("it is synthetic English: give --calibration-dataset speech like that which you will align")
     if dataset in DEMO_SETS:
         return _demo_clips(DEMO_SETS[dataset])
     if dataset in ARCHIVES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from forced_aligner.align.positions import rotary_embedding
 from forced_aligner.align.prompt import prompt_ids, split_words
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import identity
+from forced_aligner.base.files import file_digest
 from forced_aligner.base.journal import digest_of
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.reading import require_audio_file
@@ -24,19 +25,22 @@ from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.convert.calibration import Watch, summarize
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.gptq.quantize import CalibrationClip, Presets, Quantizer
-from forced_aligner.convert.gptq.store import FOLDER_NAME, QuantizedWeights
+from forced_aligner.convert.gptq.store import QuantizedWeights, store_folder
 from forced_aligner.convert.options import Options
 from forced_aligner.data.choice import choose
 from forced_aligner.data.clips import load_calibration_clips
 from forced_aligner.data.records import Clip
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import TOKEN_TABLE
-from forced_aligner.package.metadata import BundleMetadata, Calibration
+from forced_aligner.package.metadata import BundleMetadata, Calibration, Compression
+from forced_aligner.package.provenance import ALIGNING_ROOMS, CONVERTING_ROOMS, source_digest
 from forced_aligner.runtime.mil.backend import MilBackend
 from individual_components import LENGTH_STEP
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRProcessor
+
+LOUDEST_CLIPS = 2  # with the largest magnitudes, which go through every function
 
 
 def calibration_clips(checkpoint: Checkpoint, options: Options) -> list[Clip]:
@@ -56,6 +60,16 @@ def calibration_clips(checkpoint: Checkpoint, options: Options) -> list[Clip]:
     return chosen
 
 
+def calibration_digest(clips: Sequence[Clip]) -> str:
+    """SHA-256 (hex) over the recordings, transcripts and languages."""
+    return digest_of(*(text for clip in clips for text in (audio_digest(clip), clip.transcript, clip.language or "")))
+
+
+def audio_digest(clip: Clip) -> str:
+    """SHA-256 (hex) of a recording's file."""
+    return file_digest(Path(clip.audio))
+
+
 def quantize_weights(
     model: LazyModel,
     processor: Qwen3ASRProcessor,
@@ -69,7 +83,7 @@ def quantize_weights(
     Args:
         model: the checkpoint's model.
         processor: the checkpoint's.
-        metadata: of the conversion.
+        metadata: of the conversion, with the digest of the clips.
         options: its options.
         clips: the calibration clips.
         output_dir: the converted folder. The weights are kept beside it until it is complete.
@@ -77,21 +91,28 @@ def quantize_weights(
     Raises:
         UserError: a clip that cannot be used, or a place that cannot be written.
     """
-    place = Path(identity(output_dir))
-    transcripts = [clip.model_dump_json(include={"transcript", "language"}) for clip in clips]
-    store = QuantizedWeights(place.with_name(FOLDER_NAME.format(place.name)), digest_of(metadata, *transcripts))
-    presets = parse_compress(options.compress, options.components)
-    joint = presets.get("audio", "none"), presets.get("text", "none"), presets.get(TOKEN_TABLE, "none")
-    parts = Presets(
-        conv=presets.get("audio_conv", joint[0]),
-        transformer=presets.get("audio_transformer", joint[0]),
-        embedding=presets.get("embedding", joint[2]),
-        decoder=presets.get("decoder_prefill", joint[1]),
-        head=presets.get("lm_head", "none"),
-    )
+    parts = parts_of(parse_compress(options.compress, options.components))
+    rooms = {*ALIGNING_ROOMS, *CONVERTING_ROOMS}
+    run = digest_of(metadata, repr(parts), source_digest(rooms))
+    store = QuantizedWeights(store_folder(output_dir), run)
     inputs = [calibration_inputs(processor, metadata, clip) for clip in clips]
-    Quantizer(model, parts, inputs, store).run()
+    Quantizer(model, parts, inputs, store).compress_all()
     return store
+
+
+def parts_of(presets: Mapping[str, Compression]) -> Presets:
+    """The presets of the model's parts from those of the components, in either layout."""
+
+    def first(*components: str) -> Compression:
+        return next((presets[component] for component in components if component in presets), "none")
+
+    return Presets(
+        conv=first("audio_conv", "audio"),
+        transformer=first("audio_transformer", "audio"),
+        embedding=first("embedding", TOKEN_TABLE),
+        decoder=first("decoder_prefill", "text"),
+        head=first("lm_head"),
+    )
 
 
 def calibration_inputs(processor: Qwen3ASRProcessor, metadata: BundleMetadata, clip: Clip) -> CalibrationClip:
@@ -113,31 +134,34 @@ def calibration_inputs(processor: Qwen3ASRProcessor, metadata: BundleMetadata, c
 def measure_magnitudes(bundle: Bundle, clips: list[Clip]) -> dict[str, Calibration]:
     """Run `clips` through the packages of `bundle`; findings of the FP16 components, by key.
 
-    Each clip goes through the functions that a host chooses for it; if it is too long for all, it is cut. A function
-    that no clip needs gets the longest one, cut to its size.
+    Each clip goes through the functions that a host chooses for it; if it is too long for all, it is cut. The functions
+    of a component compute the same, so the clips with its largest magnitudes then go through each of its functions, cut
+    where they do not fit.
 
     Raises:
-        UserError: a component is missing, or a clip that cannot be used.
+        UserError: a clip that cannot be used.
     """
     watches = {key: Watch() for key, record in bundle.metadata.components.items() if record.precision == "float16"}
+    if not watches:
+        return {}
     backend = MilBackend(bundle, watches)
     log(f"calibration: magnitudes of {len(clips)} clips")
     aligner = Aligner(bundle, backend)
-    sizes = []
+    largest: dict[str, list[float]] = {key: [] for key in watches}
     for clip in clips:
-        samples, words = _cut(aligner, clip)
-        sizes.append(samples.size)
-        aligner.align_words(samples, words)
-    longest = clips[int(np.argmax(sizes))]
-    for key, watch in watches.items():
-        record, measured = bundle.record(key), {function for function, _ in watch.values}
-        for name, size in record.functions.items():
-            if name not in measured:
-                only = record.model_copy(update={"functions": {name: size}})
-                components = {**bundle.metadata.components, key: only}
-                restricted = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": components}))
-                aligner = Aligner(restricted, backend)
-                aligner.align_words(*_cut(aligner, longest))
+        aligner.align_words(*_cut(aligner, clip))
+        for key, watch in watches.items():
+            largest[key].append(watch.take_largest())
+    for key in watches:
+        record = bundle.record(key)
+        loudest = [clips[index] for index in np.argsort(largest[key])[: -LOUDEST_CLIPS - 1 : -1]]
+        for name, size in record.functions.items() if len(record.functions) > 1 else ():
+            only = record.model_copy(update={"functions": {name: size}})
+            components = {**bundle.metadata.components, key: only}
+            restricted = Bundle(bundle.folder, bundle.metadata.model_copy(update={"components": components}))
+            aligner = Aligner(restricted, backend)
+            for clip in loudest:
+                aligner.align_words(*_cut(aligner, clip))
     return {key: summarize(bundle, key, watch) for key, watch in watches.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import file_digest, is_file
+from forced_aligner.base.files import is_file
 from forced_aligner.base.journal import JOURNAL_SUFFIX
 from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE, METADATA_FILE, PARITY_FILE
 from forced_aligner.base.records import file_of, write_json
@@ -20,13 +20,19 @@ from forced_aligner.checkpoint.processor import load_processor, save_processor
 from forced_aligner.convert.calibration import announce
 from forced_aligner.convert.component import convert_component, existing_objects_frozen
 from forced_aligner.convert.compression import parse_compress
-from forced_aligner.convert.gptq.store import QuantizedWeights
+from forced_aligner.convert.gptq.store import QuantizedWeights, discard_store
 from forced_aligner.convert.lint import lint_package
 from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
 from forced_aligner.convert.token_table import convert_token_table
 from forced_aligner.data.records import Clip
-from forced_aligner.jobs.calibrate import calibration_clips, measure_magnitudes, quantize_weights
+from forced_aligner.jobs.calibrate import (
+    audio_digest,
+    calibration_clips,
+    calibration_digest,
+    measure_magnitudes,
+    quantize_weights,
+)
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.package.bundle import Bundle, require_own_files
 from forced_aligner.package.contract import TOKEN_TABLE
@@ -53,10 +59,11 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
     options.validate()
     processor = load_processor(checkpoint.folder)
     clips = calibration_clips(checkpoint, options) if options.calibrate else []
-    fitted_to = [file_digest(Path(clip.audio)) for clip in clips] if options.compresses else []
-    expected = expected_metadata(checkpoint, processor, options, fitted_to)
+    fitted_to = [audio_digest(clip) for clip in clips] if options.fits else []
+    digest = calibration_digest(clips) if clips else None
+    expected = expected_metadata(checkpoint, processor, options, digest, fitted_to)
     if (not options.force or options.keep_same) and (done := _already_done(expected, options, output_dir)):
-        log(f"{output_dir} holds this conversion already; --force makes it anew")
+        log(f"{output_dir} holds this conversion already" + ("" if options.force else "; --force makes it anew"))
         return done
     check = _require_replaceable if options.force else refuse_existing
     with write_folder(output_dir, check) as folder, existing_objects_frozen():
@@ -65,7 +72,7 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
         quantized = quantize_weights(model, processor, expected, options, clips, output_dir) if fitted_to else None
         conversion = _Conversion(model, options, folder, clips, quantized)
         metadata = conversion.convert_all(expected)
-        if options.calibrate and options.precision != "float32":
+        if options.calibrate:
             metadata = conversion.calibrate(metadata)
         linted = {
             key: record.model_copy(update={"lint": lint_package(folder, key, record)})
@@ -73,8 +80,7 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
         }
         metadata = metadata.model_copy(update={"components": linted}).sealed()
         write_json(metadata, folder / METADATA_FILE)
-    if quantized is not None:
-        quantized.remove()
+        discard_store(output_dir)  # also what a run with other options has left
     return metadata
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import require_writable
+from forced_aligner.base.files import is_file, require_writable
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
 from forced_aligner.base.records import file_of, to_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.convert.options import Options
 from forced_aligner.data.records import Clip
+from forced_aligner.jobs.calibrate import audio_digest, calibration_clips
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.component_scores import Call, measure_component, record_calls
 from forced_aligner.jobs.convert import convert
@@ -95,6 +96,8 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     outputs.check(folder / SWEEP_FILE, "", file_of(Sweep))
     outputs.check(folder / PICTURE_FILE, "", is_own_picture)
     require_writable(folder / SWEEP_FILE)
+    if any(preset.endswith(CALIBRATED) for preset in options.presets):
+        _check_calibration(checkpoint, clips, options)
     log("PyTorch reference")
     reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
     rows: list[SweepRow] = []
@@ -102,9 +105,9 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     failed = {clip.audio: clip for clip in reference.failed}
     for preset in options.presets:
         log(f"{preset}: convert and score")
-        metadata = convert(checkpoint, folder / preset, options.conversion(preset))
-        aligner = open_aligner(folder / preset, options.runtime)
         try:
+            metadata = convert(checkpoint, folder / preset, options.conversion(preset))
+            aligner = open_aligner(folder / preset, options.runtime)
             calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
             report, _ = compare(aligner, reference, folder, Gate())
         except UserError as error:  # such as scores that are not finite; the other presets are measured all the same
@@ -127,6 +130,22 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
         points, write = [size_point(row) for row in rows], partial(outputs.write, may_replace=is_own_picture)
         plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
     return sweep
+
+
+def _check_calibration(checkpoint: Checkpoint, clips: list[Clip], options: SweepOptions) -> None:
+    """Refuse a calibration set that cannot be used, before the conversions.
+
+    Raises:
+        UserError: it is not found, has too few clips, or has clips that are scored.
+    """
+    preset = next(preset for preset in options.presets if preset.endswith(CALIBRATED))
+    fitted = {audio_digest(clip) for clip in calibration_clips(checkpoint, options.conversion(preset))}
+    scored = [clip for clip in clips if is_file(Path(clip.audio)) and audio_digest(clip) in fitted]
+    if scored:
+        raise UserError(
+            f"{len(scored)} of the {len(clips)} recordings to score are among those to calibrate with, such as "
+            f"{scored[0].audio}: give another --dataset or --calibration-dataset"
+        )
 
 
 def sweep_title(sweep: Sweep) -> str:

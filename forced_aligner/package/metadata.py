@@ -99,10 +99,9 @@ class TokenIds(Record):
 
 
 class KeptOp(Record):
-    """An op that calibration keeps in FP32 in all functions, by its name before the cast to FP16.
+    """An op that calibration keeps in FP32, by its name before the cast to FP16.
 
-    `piece` is the part that was converted ("layer": once, for all layers); `function` and `at` tell where the magnitude
-    was seen.
+    `piece` is the part that was converted ("layer": once, for all layers), `at` where the magnitude was seen.
     """
 
     function: ShortText
@@ -192,7 +191,8 @@ class BundleMetadata(Record):
     optimized: bool
     compress: Annotated[str, Field(pattern=r"^[a-z0-9_=, ]*$", max_length=500)] = "none"  # as --compress was given
     calibration_clips: Count = 0  # 0: it was not calibrated
-    calibration_audio: list[Sha256] = Field(default_factory=list)  # of the clips that the compressed weights know
+    calibration_digest: Sha256 | None = None  # over the clips and their transcripts
+    calibration_audio: list[Sha256] = Field(default_factory=list)  # that the compressed weights were fitted to
     components: dict[str, ComponentRecord]
     token_table: TokenTableRecord | None = None  # of the compact layout
     processor_files: dict[BareName, Sha256]

@@ -1,12 +1,17 @@
 """The sweep: one table of all presets, with each component measured against PyTorch on real rows."""
 
 import math
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.paths import METADATA_FILE
+from forced_aligner.base.paths import METADATA_FILE, ROOT
 from forced_aligner.base.records import read_json
 from forced_aligner.jobs.component_scores import measure_component, record_calls
 from forced_aligner.jobs.sweep import PRESETS, SWEEP_FILE, SweepOptions, run_sweep, size_point
@@ -99,17 +104,35 @@ def test_every_preset_is_a_conversion_that_can_be_asked_for(layout):
     assert options.conversion("int8-int4-calibrated").compress == f"int8,{DECODER_OF[layout]}=int4"
 
 
-def test_a_second_sweep_converts_nothing_again(swept, demo_checkpoint, demo_clips, capsys):
+def test_a_second_sweep_converts_nothing_again(swept, demo_checkpoint, demo_clips, tmp_path, capsys):
     """Of the same folders; a preset with other options is converted in place of the old one."""
-    made, folder = swept
-    written = {row.name: (folder / row.name / METADATA_FILE).stat().st_mtime_ns for row in made.rows}
-    runtime = RuntimeOptions("mil")
-    again = run_sweep(demo_checkpoint, demo_clips[:1], folder, SweepOptions(tuple(written), (256,), (104,), runtime))
-    assert {row.name: (folder / row.name / METADATA_FILE).stat().st_mtime_ns for row in again.rows} == written
+    names = [row.name for row in swept[0].rows]
+    for name in names:
+        shutil.copytree(swept[1] / name, tmp_path / name)
+    written = {name: (tmp_path / name / METADATA_FILE).stat().st_mtime_ns for name in names}
+    runtime, clips = RuntimeOptions("mil"), demo_clips[:1]
+    run_sweep(demo_checkpoint, clips, tmp_path, SweepOptions(names, (256,), (104,), runtime))
+    assert {name: (tmp_path / name / METADATA_FILE).stat().st_mtime_ns for name in names} == written
     assert "holds this conversion already" in capsys.readouterr().err
-    other = run_sweep(demo_checkpoint, demo_clips[:1], folder, SweepOptions(("float32",), (128,), (104,), runtime))
-    assert Bundle.open(folder / "float32").metadata.decoder_lengths == [128]
-    assert [row.name for row in other.rows] == ["float32"]
+    run_sweep(demo_checkpoint, clips, tmp_path, SweepOptions(("float32",), (128,), (104,), runtime))
+    assert Bundle.open(tmp_path / "float32").metadata.decoder_lengths == [128]
+
+
+def test_a_calibration_set_that_cannot_be_used_is_refused_before_the_conversions(demo_checkpoint, demo_clips, tmp_path):
+    options = SweepOptions(tuple(PRESETS), (256,), (104,), RuntimeOptions("mil"), calibrate=3)
+    with pytest.raises(UserError, match="asks for more than the 64 clips"):
+        run_sweep(demo_checkpoint, demo_clips, tmp_path, replace(options, calibrate=65))
+    with pytest.raises(UserError, match="3 of the 10 recordings to score are among those to calibrate with"):
+        run_sweep(demo_checkpoint, demo_clips, tmp_path, replace(options, calibration_dataset="demo"))
+    assert not list(tmp_path.glob("*/"))
+
+
+def test_the_help_names_every_preset():
+    command = [sys.executable, "run_coreml_inference.py", "sweep", "--help"]
+    words = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"COLUMNS": "300"}
+    ).stdout
+    assert ",".join(PRESETS) in words
 
 
 def test_the_picture_shows_every_row(swept, tmp_path):

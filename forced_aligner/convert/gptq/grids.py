@@ -85,7 +85,7 @@ def uniform(weight: Tensor, importance: Tensor, block: int, low: int, high: int)
 
 @dataclass(frozen=True)
 class Palette:
-    """The same few values for the whole weight, in rising order: (values,) float32."""
+    """The same few values for the whole weight, in rising order: (values,) float32, each a number of FP16."""
 
     palette: Tensor
 
@@ -103,12 +103,12 @@ def grid_of(weight: Tensor, importance: Tensor, preset: Compression, shape: torc
 
     Args:
         weight: flattened to a matrix.
-        importance: (columns,) mean squares of the inputs.
+        importance: (columns,) sums of squares of the inputs.
         preset: int8, int6 or int4.
         shape: of the weight as the module has it; a block is of so many input channels, with all that belongs to them.
     """
     if preset == "int6":
-        return Palette(torch.from_numpy(kmeans(weight.numpy())[0]))
+        return Palette(torch.from_numpy(kmeans(weight.numpy())[0]).half().float())
     if preset == "int4" and shape[1] % INT4_BLOCK == 0:
         return uniform(weight, importance, INT4_BLOCK * shape[2:].numel(), 0, 15)
     return uniform(weight, importance, weight.shape[1], -128, 127)

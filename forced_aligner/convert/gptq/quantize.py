@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -22,8 +22,8 @@ from forced_aligner.base.console import log
 from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.convert.compression import ConstexprOp, compress
 from forced_aligner.convert.gptq.grids import constexpr_of, grid_of
-from forced_aligner.convert.gptq.passes import Sides, State, input_groups, inputs_of
-from forced_aligner.convert.gptq.solver import Moments, gptq, moved
+from forced_aligner.convert.gptq.passes import Sides, State, all_inputs, input_groups, inputs_of, run
+from forced_aligner.convert.gptq.solver import Moments, Solver
 from forced_aligner.convert.gptq.store import QuantizedWeights
 from forced_aligner.package.metadata import Compression
 from forced_aligner.runtime.mil.ops.compressed_weights import constexpr_blockwise_shift_scale, constexpr_lut_to_dense
@@ -72,14 +72,16 @@ class Quantizer:
         presets: of its parts.
         clips: give the inputs.
         store: gets the weights. What is there already is not computed again.
+        only: names of the blocks that are compressed; None: all.
     """
 
     model: LazyModel
     presets: Presets
     clips: Sequence[CalibrationClip]
     store: QuantizedWeights
+    only: Collection[str] | None = None
 
-    def run(self) -> None:
+    def compress_all(self) -> None:
         """Compress all that the presets say, in the order in which a clip goes through it.
 
         The embedding is not in the store: each of its rows is an output of its own, so rounding is the best for it.
@@ -112,16 +114,17 @@ class Quantizer:
     def _prompts(self, sides: Sides) -> Sides:
         """States of (1, length, hidden) embedded prompts with the audio in them, zero-padded on the right."""
         vocabulary = self.model.read(self.model.module.get_input_embeddings().weight)
-        exact = [vocabulary[torch.from_numpy(clip.token_ids).long()] for clip in self.clips]
-        del vocabulary
-        preset = self.presets.embedding
-        compressed = exact if preset == "none" else [unpacked(compress(rows.numpy(), preset)) for rows in exact]
-        return Sides(self._with_audio(exact, sides.exact), self._with_audio(compressed, sides.compressed))
+        exact = self._with_audio(vocabulary, sides.exact)
+        if self.presets.embedding == "none" and sides.compressed is sides.exact:
+            return Sides(exact, exact)
+        if self.presets.embedding != "none":
+            vocabulary = unpacked(compress(vocabulary.half().numpy(), self.presets.embedding))
+        return Sides(exact, self._with_audio(vocabulary, sides.compressed))
 
-    def _with_audio(self, prompts: Iterable[Tensor], states: list[State]) -> list[State]:
+    def _with_audio(self, vocabulary: Tensor, states: list[State]) -> list[State]:
         hidden: list[State] = []
-        for clip, prompt, (audio,) in zip(self.clips, prompts, states, strict=True):
-            filled = prompt.clone()
+        for clip, (audio,) in zip(self.clips, states, strict=True):
+            filled = vocabulary[torch.from_numpy(clip.token_ids).long()]
             filled[torch.from_numpy(clip.token_ids == self.model.module.config.audio_token_id)] = audio[0]
             padding = clip.position_cos.shape[1] - len(filled)
             hidden.append((nn.functional.pad(filled, (0, 0, 0, padding))[None],))
@@ -130,7 +133,13 @@ class Quantizer:
     def decoder(self, sides: Sides) -> Sides:
         """Compress the decoder, with the states after `audio`. Those after it are (1, length, hidden)."""
         decoder = DecoderPrefill(self.model.module)
-        sides = self._prompts(sides).both(partial(self._started, decoder.first))
+        sides = self._prompts(sides)
+        exact = self._started(decoder.first, sides.exact)
+        if sides.compressed is sides.exact:
+            sides = Sides(exact, exact)
+        else:  # all but the first tensor is the same on both sides
+            rest = [state[1:] for state in exact]
+            sides = Sides(exact, [(*state, *other) for state, other in zip(sides.compressed, rest, strict=True)])
         weights = [self._row_weights(clip) for clip in self.clips]
         for index, layer in enumerate(decoder.layers):
             sides = self._block(f"decoder_{index:02d}", layer, self.presets.decoder, sides, weights)
@@ -138,7 +147,8 @@ class Quantizer:
 
     def _started(self, first: nn.Module, states: list[State]) -> list[State]:
         positions = [[torch.from_numpy(c) for c in (clip.position_cos, clip.position_sin)] for clip in self.clips]
-        return [first(*state, *angles) for state, angles in zip(states, positions, strict=True)]
+        with torch.inference_mode():
+            return [first(*state, *angles) for state, angles in zip(states, positions, strict=True)]
 
     def _row_weights(self, clip: CalibrationClip) -> Tensor:
         """(length,) how much each row of a prompt counts: `TIMESTAMP_WEIGHT`, 1, or 0 for the padding."""
@@ -174,62 +184,65 @@ class Quantizer:
             row_weights: how much each row of a state counts; None: all the same.
         """
         with self.model.loaded(block):
-            if preset == "none":
-                return sides.through(block, block)
-            compressed = copy.deepcopy(block)
+            if preset == "none" or (self.only is not None and name not in self.only):
+                exact = run(block, sides.exact)
+                return Sides(exact, exact if sides.compressed is sides.exact else run(block, sides.compressed))
+            started, compressed = time.perf_counter(), copy.deepcopy(block)
             done = self.store.block(name)
             if done is None:
-                self._compress(name, block, compressed, preset, sides, row_weights)
+                exact, done = self._compress(block, compressed, preset, sides, row_weights)
+                weights = {key: block.get_parameter(f"{key}.weight") for key in done}
+                self.store.put(name, {key: (weights[key], op) for key, op in done.items()})
+                how = f"{time.perf_counter() - started:.1f} s"
             else:
-                log(f"calibration: {name}: {len(done)} weights, from an earlier run")
                 for key, op in done.items():
                     _replace(compressed, key, op)
-            return sides.through(block, compressed)
+                exact, how = run(block, sides.exact), "from an earlier run"
+            sides = Sides(exact, run(compressed, sides.compressed))
+            log(f"calibration: {name}: {len(done)} weights, output off by {100 * sides.difference():.2g} %, {how}")
+            return sides
 
+    @staticmethod
     def _compress(
-        self,
-        name: str,
         exact: nn.Module,
         compressed: nn.Module,
         preset: Compression,
         sides: Sides,
         row_weights: Sequence[Tensor] | None,
-    ) -> None:
-        """Compress the weights of a block into the store and into `compressed`, its copy."""
-        started, made, errors = time.perf_counter(), dict[str, tuple[Tensor, ConstexprOp]](), list[float]()
-        for group in input_groups(compressed, sides.compressed[0]):
-            moments = _moments(group[0], exact, compressed, sides, row_weights)
-            for key in group:
-                weight = exact.get_parameter(f"{key}.weight")
-                op = _compressed(weight, moments, preset)
-                made[key] = weight, op
-                _replace(compressed, key, op)
-                errors.append(moments.error(weight.flatten(1), unpacked(op).flatten(1)))
-        self.store.put(name, made)
-        log(
-            f"calibration: {name}: {len(made)} weights, outputs off by {100 * np.mean(errors):.2g} %, "
-            f"{time.perf_counter() - started:.1f} s"
-        )
+    ) -> tuple[list[State], dict[str, ConstexprOp]]:
+        """Compress the weights of `compressed`, a copy of the block `exact`.
+
+        A weight gets its inputs from those of the block that are compressed before it.
+
+        Returns:
+            The float model's states after the block, and the weights by name.
+        """
+        groups = input_groups(exact, sides.exact[0])
+        seen = [all_inputs(exact, [group[0] for group in groups], state) for state in sides.exact]
+        made: dict[str, ConstexprOp] = {}
+        for first, *others in groups:
+            moments = Moments(exact.get_parameter(f"{first}.weight")[0].numel())
+            for index, ((exact_inputs, _), state) in enumerate(zip(seen, sides.compressed, strict=True)):
+                pair = inputs_of(compressed, first, state), exact_inputs.pop(first)
+                moments.add(*(pair if row_weights is None else _weighted(pair, row_weights[index])))
+            solver = Solver(moments)
+            for key in (first, *others):
+                made[key] = _compressed(exact.get_parameter(f"{key}.weight"), solver, preset)
+                _replace(compressed, key, made[key])
+        return [after for _, after in seen], made
 
 
-def _moments(
-    key: str, exact: nn.Module, compressed: nn.Module, sides: Sides, row_weights: Sequence[Tensor] | None
-) -> Moments:
-    """Of the inputs of the weight `key` of a block, over all states."""
-    moments = Moments(exact.get_parameter(f"{key}.weight")[0].numel())
-    for index, (exact_state, state) in enumerate(zip(sides.exact, sides.compressed, strict=True)):
-        inputs, exact_inputs = inputs_of(compressed, key, state), inputs_of(exact, key, exact_state)
-        if row_weights is not None:
-            root = row_weights[index].sqrt().unsqueeze(1)
-            inputs, exact_inputs = inputs * root, exact_inputs * root
-        moments.add(inputs, exact_inputs)
-    return moments
+def _weighted(inputs: tuple[Tensor, ...], weights: Tensor) -> tuple[Tensor, ...]:
+    """(rows, columns) inputs whose squares count as the (rows,) weights say; without the rows that do not count."""
+    counted = weights > 0
+    roots = weights[counted].sqrt().unsqueeze(1)
+    return tuple(rows[counted] * roots for rows in inputs)
 
 
-def _compressed(weight: Tensor, moments: Moments, preset: Compression) -> ConstexprOp:
-    target = moved(weight.flatten(1), moments)
-    grid = grid_of(target, moments.gram.diagonal(), preset, weight.shape)
-    return constexpr_of(grid, gptq(target, moments, grid), weight.shape)
+def _compressed(weight: Tensor, solver: Solver, preset: Compression) -> ConstexprOp:
+    target = solver.moved(weight.flatten(1))
+    grid = grid_of(target, solver.importance, preset, weight.shape)
+    return constexpr_of(grid, solver.codes(target, grid), weight.shape)
 
 
 def unpacked(op: ConstexprOp) -> Tensor:
