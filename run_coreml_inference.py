@@ -5,7 +5,6 @@ from forced_aligner.base.stopping import exit_on_signals
 if __name__ == "__main__":
     exit_on_signals()  # before the imports that take long
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -54,9 +53,16 @@ def infer(
     ] = None,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Write files there, named after the recordings.")] = None,
+    output_file: Annotated[
+        Path | None, typer.Option("--output", help="Write there, for one recording and one format.")
+    ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Some of json, srt, vtt, ass, textgrid, ctm, audacity, tsv.")
+        str, typer.Option("--format", help="Some of json, srt, vtt, ass, textgrid, ctm, audacity, tsv, html.")
     ] = "json",
+    audio_link: Annotated[
+        bool,
+        typer.Option("--audio-link", help="Link from html to the recording. (default: if longer than 60 minutes)"),
+    ] = False,
     max_line_chars: Annotated[int, typer.Option(min=1, help="Longest subtitle line.")] = 42,
     max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 6.0,
     karaoke: Annotated[bool, typer.Option("--karaoke", help="Mark each word's time inside vtt and ass cues.")] = False,
@@ -78,12 +84,12 @@ def infer(
     no_cache: NoCacheOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
 ) -> None:
-    """Give every word of a transcript a start and an end time; JSON on stdout, or files in --output-dir."""
+    """Give every word of a transcript a start and an end time: on stdout, in --output, or in files in --output-dir."""
     runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
     from forced_aligner.output.cues import CueOptions
-    from forced_aligner.output.formats import FORMATS, parse_formats
+    from forced_aligner.output.formats import PAGE, parse_formats
 
     names, cues = parse_formats(formats), CueOptions(max_line_chars, max_cue_s, karaoke=karaoke)
     clips = input_clips(audio_file, text, text_file, files, language)
@@ -93,24 +99,40 @@ def infer(
         raise UserError("--strict judges every recording and --skip-existing leaves some out: give one of them")
     if output_dir is None and (files is not None or plot or len(names) > 1):
         raise UserError("--files, --plot and several formats need --output-dir")
+    if output_file is not None and output_dir is not None:
+        raise UserError("--output names one file and --output-dir a folder: give one of them")
+    if audio_link and PAGE not in names:
+        raise UserError("--audio-link is for pages: give --format html with it")
 
     # These take long. Whatever a look at the options can tell is told before.
     from forced_aligner.align.clock import stage_line
     from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.infer import Output, align_all, align_file, lengthened
+    from forced_aligner.jobs.infer import Output, align_all, align_file, content, lengthened
     from forced_aligner.jobs.open_model import open_aligner
     from forced_aligner.output.remarks import require_complete
     from forced_aligner.package.bundle import files_of
 
     aligner = open_aligner(model_dir, runtime)
-    if output_dir is not None:
+    folder = output_dir if output_file is None else output_file.parent
+    if folder is not None:
         output = Output(
-            output_dir, names, cues, min_confidence, plot, skip_existing, overwrite, piece_s, strict, keep_brackets
+            folder,
+            names,
+            cues,
+            min_confidence,
+            plot,
+            skip_existing,
+            overwrite,
+            piece_s,
+            strict,
+            keep_brackets,
+            audio_link,
+            output_file,
         )
         list_failures(align_all(aligner, clips, output, files_of(model_dir, aligner.metadata)), len(clips))
         return
-    file, alignment, _ = align_file(aligner, clips[0], min_confidence, piece_s, keep_brackets=keep_brackets)
-    write_result(FORMATS[names[0]].write(file, replace(cues, sheet=clips[0].cues)))
+    file, alignment, samples = align_file(aligner, clips[0], min_confidence, piece_s, keep_brackets=keep_brackets)
+    write_result(content(names[0], file, samples, clips[0], cues, Path(), link=audio_link))
     for note in lengthened(file, names):
         log(f"{len(file.timed)} words, {note}")
     if verbose:

@@ -25,7 +25,7 @@ from benchmarks.fault_injection.fault import (
 )
 from benchmarks.fault_injection.material import CLIPS, Material
 
-FORMATS = ("json", "srt", "vtt", "ass", "textgrid", "ctm", "audacity", "tsv")
+FORMATS = ("json", "srt", "vtt", "ass", "textgrid", "ctm", "audacity", "tsv", "html")
 FIRST = CLIPS[0]
 
 
@@ -94,7 +94,7 @@ def pairs(rng: Generator, scratch: Path, material: Material) -> Fault:
 def beside(rng: Generator, scratch: Path, material: Material) -> Fault:
     """Results go to the folder of the recordings, where a file of a person has the name of a result."""
     folder = _pairs(scratch, material)
-    suffix = str(pick(rng, ("json", "srt", "vtt", "ass", "TextGrid", "ctm", "labels.txt", "tsv", "png")))
+    suffix = str(pick(rng, ("json", "srt", "vtt", "ass", "TextGrid", "ctm", "labels.txt", "tsv", "html", "png")))
     owned = folder / f"{FIRST}.{suffix}"
     owned.write_text("of a person")
     options = ["--files", "talks", "--output-dir", "talks", "--model-dir", str(material.model)]

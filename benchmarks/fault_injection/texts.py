@@ -12,7 +12,7 @@ from benchmarks.fault_injection.fault import RUN, Fault, pick, single
 from benchmarks.fault_injection.material import Material
 
 CLIPS = ("clip-02", "clip-03")
-FORMATS = "json,srt,vtt,ass,textgrid,ctm,audacity,tsv"
+FORMATS = "json,srt,vtt,ass,textgrid,ctm,audacity,tsv,html"
 CONTROLS = tuple(map(chr, (0, 1, 7, 8, 27, 127, 0x80, 0x9B, 0x9F)))
 UNSEEN = ("\u200b", "\u200d", "\u2060", "\ufeff", "\u202a", "\u202e", "\u2066", "\u2069", "\u00ad", "\ufe0f")
 SPACES = ("\t", "\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\xa0", "\u2028", "\u2029", "\u3000", "\u202f", "  ")

@@ -23,10 +23,11 @@ from forced_aligner.base.reading import require_audio_file
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.data.spoken import SpokenText, has_words, spoken_text
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
+from forced_aligner.jobs.recording_page import recording_page
 from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
 from forced_aligner.output.doubts import doubts
-from forced_aligner.output.formats import FORMATS
+from forced_aligner.output.formats import FORMATS, PAGE, SUFFIXES
 from forced_aligner.output.limits import WEAK
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
 from forced_aligner.output.remarks import not_found_ranges, remarks, require_complete
@@ -53,11 +54,15 @@ class Output:
     piece_s: float | None = None
     strict: bool = False
     keep_brackets: bool = False
+    audio_link: bool = False
+    file: Path | None = None  # of the one recording and the one format
 
     def targets(self, clip: Clip) -> dict[str, Path]:
         """The file of each format, and of the picture if one is drawn, for one recording."""
+        if self.file is not None:
+            return {self.formats[0]: self.file}
         stem = Path(clip.audio).stem
-        suffixes = {name: FORMATS[name].suffix for name in self.formats} | ({PLOT: ".png"} if self.plot else {})
+        suffixes = {name: SUFFIXES[name] for name in self.formats} | ({PLOT: ".png"} if self.plot else {})
         return {name: self.folder / f"{stem}{suffix}" for name, suffix in suffixes.items()}
 
     @property
@@ -185,7 +190,8 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Seque
     """
     require_writable(output.folder / ERROR_LOG)
     read = [Path(file) for clip in clips for file in (clip.audio, *clip.sources)]
-    outputs = Outputs([*read, *inputs], "give --overwrite or --skip-existing, or choose another --output-dir")
+    option = "--output-dir" if output.file is None else "--output"
+    outputs = Outputs([*read, *inputs], f"give --overwrite or --skip-existing, or choose another {option}")
     jobs = [_Job(clip, f"recording {number}, {clip.audio}", output) for number, clip in enumerate(clips, 1)]
     for job in jobs:
         job.claim(outputs)
@@ -193,6 +199,25 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Seque
         jobs, lambda job: job.clip.audio, lambda job: job.run(aligner, outputs), output.folder / ERROR_LOG
     )
     return failed_clips(failures)
+
+
+def content(
+    name: str,
+    file: TimedFile,
+    samples: NDArray[np.float32],
+    clip: Clip,
+    cues: CueOptions,
+    folder: Path,
+    *,
+    link: bool = False,
+) -> str:
+    """What a file of the format `name` in `folder` holds; see `recording_page` for `link`.
+
+    `clip` is the recording, and `file` and `samples` are what `align_file` gave for it.
+    """
+    if name == PAGE:
+        return recording_page(file, samples, spectrogram_of(samples), Path(clip.audio), folder, link=link)
+    return FORMATS[name].write(file, replace(cues, sheet=clip.cues))
 
 
 class _Job:
@@ -235,10 +260,10 @@ class _Job:
         def write(path: Path, content: str | bytes) -> None:
             outputs.write(path, content, self.owner, self.output.may_replace)
 
-        cues = replace(self.output.cues, sheet=self.clip.cues)
         for name in self.output.formats:
             if name in targets:
-                write(targets[name], FORMATS[name].write(file, cues))
+                folder, link = targets[name].parent, self.output.audio_link
+                write(targets[name], content(name, file, samples, self.clip, self.output.cues, folder, link=link))
         if PLOT in targets:
             _plot(alignment, samples, Path(file.audio).name, targets[PLOT], write)
         if self.output.strict:
@@ -282,5 +307,6 @@ def spectrogram_of(samples: NDArray[np.float32]) -> Spectrogram:
 
 def lengthened(file: TimedFile, formats: list[str]) -> list[str]:
     """A note on how many words the `formats` make longer than they are; none where all keep their times."""
-    count = count_words_without_length(file) if any(FORMATS[name].needs_length for name in formats) else 0
+    needs_length = any(name in FORMATS and FORMATS[name].needs_length for name in formats)
+    count = count_words_without_length(file) if needs_length else 0
     return [f"{count} lengthened to {MIN_WORD_MS:.0f} ms"] if count else []

@@ -1,4 +1,7 @@
-"""Word times in file formats of other programs: json, srt, vtt, ass, textgrid, ctm, audacity, tsv."""
+"""Word times in file formats of other programs: json, srt, vtt, ass, textgrid, ctm, audacity, tsv.
+
+The page of a recording, `html`, needs its sound as well; see `page`.
+"""
 
 from __future__ import annotations
 
@@ -107,15 +110,18 @@ FORMATS: dict[str, Format] = {
     "tsv": Format(".tsv", _tsv),
 }
 
+PAGE = "html"
+SUFFIXES = {name: form.suffix for name, form in FORMATS.items()} | {PAGE: ".html"}
+
 
 def parse_formats(text: str) -> list[str]:
     """The names in a comma-separated list of formats, in order, each once.
 
     Raises:
-        UserError: a name is not in `FORMATS`.
+        UserError: a name is not in `SUFFIXES`.
     """
     names = list(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     for name in names:
-        if name not in FORMATS:
-            raise UserError(f"no format {name!r}; expected some of {', '.join(FORMATS)}")
+        if name not in SUFFIXES:
+            raise UserError(f"no format {name!r}; expected some of {', '.join(SUFFIXES)}")
     return names

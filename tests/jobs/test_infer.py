@@ -1,6 +1,7 @@
 """Many recordings: a bad one does not stop the others, and nothing is overwritten, lost or half-written."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -308,6 +309,44 @@ def test_a_folder_run_says_how_many_words_were_lengthened(aligner, demo_clips, t
 def test_a_plot_is_drawn(aligner, demo_clips, tmp_path):
     assert align_all(aligner, demo_clips[2:3], output(tmp_path, "json", plot=True)) == []
     assert (tmp_path / f"{Path(demo_clips[2].audio).stem}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def page_data(path):
+    found = re.search(r'<script type="application/json" id="data">(.*)</script>', path.read_text(encoding="utf-8"))
+    return json.loads(found[1])
+
+
+def test_each_recording_has_its_page_with_the_words_of_its_json(aligner, talks, tmp_path):
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name in ("one.flac", "two.flac")]
+    assert align_all(aligner, clips, output(tmp_path / "out", "json", "html")) == []
+    for name in ("one", "two"):
+        data = page_data(tmp_path / f"out/{name}.html")
+        known = read_json(TimedFile, tmp_path / f"out/{name}.json", "")
+        assert TimedFile.model_validate(data["file"]) == known.model_copy(update={"audio": f"{name}.flac"})
+        assert 'src="data:audio/mpeg;base64,' in (tmp_path / f"out/{name}.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_links_finds_the_recording_from_where_it_lies(aligner, talks, tmp_path):
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name == "one.flac"]
+    assert align_all(aligner, clips, output(tmp_path / "out/pages", "html", audio_link=True)) == []
+    (address,) = re.findall('<audio .* src="(.*?)"', (tmp_path / "out/pages/one.html").read_text(encoding="utf-8"))
+    assert address == "../../talks/one.flac"
+    assert (tmp_path / "out/pages" / address).samefile(clips[0].audio)
+
+
+def test_one_named_file_is_written_and_never_over_another(aligner, talks, tmp_path):
+    clips = [clip for clip in paired_clips(talks, None) if Path(clip.audio).name == "one.flac"]
+    page = tmp_path / "new/my page.html"
+    assert align_all(aligner, clips, output(page.parent, "html", file=page)) == []
+    assert [path.name for path in page.parent.iterdir()] == ["my page.html"]
+    (failed,) = align_all(aligner, clips, output(page.parent, "html", file=page))
+    assert "my page.html is there already" in failed.reason
+    assert "choose another --output" in failed.reason
+    recording = Path(clips[0].audio)
+    (failed,) = align_all(aligner, clips, output(talks, "html", file=recording, overwrite=True))
+    assert "which this run reads" in failed.reason
+    (failed,) = align_all(aligner, clips, output(tmp_path, "html", file=tmp_path / "new", overwrite=True))
+    assert "new: it is a folder; give the name of a file" in failed.reason
 
 
 @pytest.fixture
