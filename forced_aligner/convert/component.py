@@ -12,7 +12,6 @@ from pathlib import Path
 import coremltools as ct
 
 from forced_aligner.checkpoint.lazy_weights import LazyModel
-from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.description import describe
 from forced_aligner.convert.function import FunctionConverter
 from forced_aligner.convert.gptq.store import QuantizedWeights
@@ -49,7 +48,7 @@ def convert_component(
     """
     precision = options.component_precision(component)
     sizes = _function_sizes(component, metadata)
-    preset = parse_compress(options.compress, options.components)[component.key]
+    preset = options.presets[component.key]
     wrapper = component.wrapper(model.module).eval()
     package = folder / component.package
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

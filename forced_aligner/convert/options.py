@@ -9,12 +9,12 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
 from forced_aligner.package.contract import (
-    LAYOUTS,
     MAX_AUDIO_FRAMES,
     MAX_DECODER_LENGTH,
     MAX_FUNCTIONS,
     TOKEN_TABLE,
     LayoutName,
+    layout_of,
 )
 from forced_aligner.package.metadata import Compression, Precision
 from individual_components import COMPONENTS, COMPONENTS_OF, LENGTH_STEP, Component
@@ -112,7 +112,7 @@ class Options:
                 "--calibrate finds what FP16 cannot hold, and fits compressed weights, but nothing is in FP16 or "
                 "compressed: give --precision float16, or --compress, with it"
             )
-        if self.has_float16 and not any(set(layout.components) <= set(self.components) for layout in LAYOUTS):
+        if self.has_float16 and not set(layout_of(self.components).components) <= set(self.components):
             raise UserError(
                 "--calibrate runs clips through the packages, so it needs all of them: leave out --components"
             )

@@ -23,7 +23,6 @@ from forced_aligner.base.reading import require_audio_file
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.convert.calibration import Watch, summarize
-from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.gptq.quantize import CalibrationClip, Presets, Quantizer
 from forced_aligner.convert.gptq.store import QuantizedWeights, store_folder
 from forced_aligner.convert.options import Options
@@ -60,9 +59,10 @@ def calibration_clips(checkpoint: Checkpoint, options: Options) -> list[Clip]:
     return chosen
 
 
-def calibration_digest(clips: Sequence[Clip]) -> str:
-    """SHA-256 (hex) over the recordings, transcripts and languages."""
-    return digest_of(*(text for clip in clips for text in (audio_digest(clip), clip.transcript, clip.language or "")))
+def calibration_digest(clips: Sequence[Clip], audio: Sequence[str]) -> str:
+    """SHA-256 (hex) over the recordings, transcripts and languages; `audio` are the recordings' own digests."""
+    pairs = zip(clips, audio, strict=True)
+    return digest_of(*(text for clip, sound in pairs for text in (sound, clip.transcript, clip.language or "")))
 
 
 def audio_digest(clip: Clip) -> str:
@@ -91,7 +91,7 @@ def quantize_weights(
     Raises:
         UserError: a clip that cannot be used, or a place that cannot be written.
     """
-    parts = parts_of(parse_compress(options.compress, options.components))
+    parts = parts_of(options.presets)
     rooms = {*ALIGNING_ROOMS, *CONVERTING_ROOMS}
     run = digest_of(metadata, repr(parts), source_digest(rooms))
     store = QuantizedWeights(store_folder(output_dir), run)

@@ -19,7 +19,6 @@ from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.checkpoint.processor import load_processor, save_processor
 from forced_aligner.convert.calibration import announce
 from forced_aligner.convert.component import convert_component, existing_objects_frozen
-from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.gptq.store import QuantizedWeights, discard_store
 from forced_aligner.convert.lint import lint_package
 from forced_aligner.convert.metadata import expected_metadata
@@ -59,8 +58,9 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
     options.validate()
     processor = load_processor(checkpoint.folder)
     clips = calibration_clips(checkpoint, options) if options.calibrate else []
-    fitted_to = [audio_digest(clip) for clip in clips] if options.fits else []
-    digest = calibration_digest(clips) if clips else None
+    audio = [audio_digest(clip) for clip in clips]
+    fitted_to = audio if options.fits else []
+    digest = calibration_digest(clips, audio) if clips else None
     expected = expected_metadata(checkpoint, processor, options, digest, fitted_to)
     if (not options.force or options.keep_same) and (done := _already_done(expected, options, output_dir)):
         log(f"{output_dir} holds this conversion already" + ("" if options.force else "; --force makes it anew"))
@@ -145,7 +145,7 @@ class _Conversion:
     def convert_all(self, metadata: BundleMetadata) -> BundleMetadata:
         """Convert the components that were asked for, with a line of progress for each; the metadata with them."""
         records, table = dict[str, ComponentRecord](), None
-        presets = parse_compress(self.options.compress, self.options.components)
+        presets = self.options.presets
         for number, key in enumerate(self.options.components, 1):
             started = time.perf_counter()
             if key == TOKEN_TABLE:

@@ -243,8 +243,10 @@ def test_magnitudes_alone_forbid_no_clips(demo_checkpoint, demo_processor):
 
 
 def test_another_transcript_or_recording_is_another_conversion(demo_checkpoint, clips, tmp_path):
-    digests = {calibration_digest(clips), calibration_digest(clips[1:])}
-    digests.add(calibration_digest([clips[0].model_copy(update={"transcript": "Other words."}), *clips[1:]]))
+    other = [clips[0].model_copy(update={"transcript": "Other words."}), *clips[1:]]
+    digests = {
+        calibration_digest(some, [file_digest(clip_path(clip)) for clip in some]) for some in (clips, clips[1:], other)
+    }
     assert len(digests) == 3
 
 
