@@ -16,7 +16,7 @@ from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.common.exceptions import WebDriverException  # noqa: E402
+from selenium.common.exceptions import ElementClickInterceptedException, WebDriverException  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -125,6 +125,15 @@ def lit(browser):
     )
 
 
+def click(browser, selector):
+    """Click in the middle of the window, once the page is not scrolling there any more."""
+    target = browser.find_element(By.CSS_SELECTOR, selector)
+    run(browser, "arguments[0].scrollIntoView({block: 'center'})", target)
+    WebDriverWait(browser, WAIT_S, 0.05, ignored_exceptions=(ElementClickInterceptedException,)).until(
+        lambda _: target.click() is None
+    )
+
+
 def press(browser, key):
     ActionChains(browser).send_keys(key).perform()
 
@@ -153,15 +162,14 @@ def test_a_browser_hears_the_sound_at_its_time(shown):
 
 @pytest.mark.parametrize("place", ["#transcript", "#words"])
 def test_a_click_on_a_word_plays_from_there(shown, place):
-    target = shown.find_element(By.CSS_SELECTOR, f"{place} [data-index='5']")
-    (target if place == "#transcript" else target.find_element(By.CLASS_NAME, "label")).click()
+    click(shown, f"{place} [data-index='5']" + (" .label" if place == "#words" else ""))
     wait(shown, lambda: not run(shown, "return audio.paused") and now_s(shown) > 1.06)
     assert now_s(shown) < 1.9
     assert run(shown, "return audio.played.start(0)") == pytest.approx(1.04, abs=0.01)
 
 
 def test_a_click_on_a_word_that_was_not_found_plays_from_the_end_of_the_word_before(shown):
-    shown.find_element(By.CSS_SELECTOR, "#transcript .not-found").click()
+    click(shown, "#transcript .not-found")
     wait(shown, lambda: now_s(shown) > 0.96)
     assert run(shown, "return audio.played.start(0)") == pytest.approx(0.96, abs=0.01)
 
@@ -384,7 +392,7 @@ def test_an_hour_of_ten_thousand_words_is_usable(browser, tmp_path):
         return Promise.all(times).then((all) => Math.max(...all))""",
     )
     assert slowest_ms < 2000
-    browser.find_element(By.CSS_SELECTOR, "#transcript [data-index='9999']").click()
+    click(browser, "#transcript [data-index='9999']")
     wait(browser, lambda: now_s(browser) >= words[-1].start_time_ms / 1000 and not run(browser, "return audio.seeking"))
 
 
