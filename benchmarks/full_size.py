@@ -60,7 +60,7 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
 
     from forced_aligner.align.audio import load_audio
     from forced_aligner.align.chain import Aligner
-    from forced_aligner.align.prompt import split_words
+    from forced_aligner.align.words import split_words
     from forced_aligner.checkpoint.find import find_checkpoint
     from forced_aligner.checkpoint.processor import load_processor
     from forced_aligner.checkpoint.weights import load_model
@@ -79,7 +79,7 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
         with torch.inference_mode():
             logits = model(**inputs).logits[inputs["input_ids"] == model.config.timestamp_token_id]
         best_two = logits.topk(2).values
-        words = split_words(processor, clip.transcript, "English")
+        words = split_words(clip.transcript, "English")
         expected, same = logits.argmax(-1).numpy(), {}
         for name, mask in (("same_percent", window_mask), ("same_without_mask_percent", attend_all)):
             classes = Aligner(bundle, backend, mask).timestamp_scores(samples, words).classes

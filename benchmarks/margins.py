@@ -41,7 +41,7 @@ def main(
     from rich.table import Table
 
     from forced_aligner.align.audio import load_clip
-    from forced_aligner.align.prompt import split_words
+    from forced_aligner.align.words import split_words
     from forced_aligner.checkpoint.find import find_checkpoint
     from forced_aligner.checkpoint.processor import load_processor
     from forced_aligner.checkpoint.weights import load_model
@@ -53,7 +53,7 @@ def main(
     processor, model = load_processor(checkpoint.folder), load_model(checkpoint)
     clips = []
     for clip in load_clips(dataset, None, is_demo_model=True, language=None):
-        words = split_words(processor, clip.transcript, clip.language)
+        words = split_words(clip.transcript, clip.language)
         clips.append((load_clip(clip), words))
     log(f"PyTorch: {len(clips)} clips")
     scores = [reference_stages(model, processor, *clip)["logits"].astype(np.float32) for clip in clips]

@@ -125,7 +125,6 @@ class BaselineChain:
         """(1, 2 * words, classes) scores of the time classes, for clips that fit the shapes."""
         from forced_aligner.align.mel import log_mel, mel_chunks
         from forced_aligner.align.positions import rotary_embedding, window_mask
-        from forced_aligner.align.prompt import prompt_ids
 
         metadata = self._aligner.metadata
         mel = log_mel(samples, metadata.dimensions.mel_bins)
@@ -135,7 +134,7 @@ class BaselineChain:
         padded = np.pad(frames, ((0, FRAMES - tokens), (0, 0)))[None]
         mask = window_mask(tokens, FRAMES, metadata.dimensions.window_tokens)
         audio = self._run("audio_transformer", features=padded, attention_mask=mask)[0, :tokens]
-        ids = prompt_ids(self._aligner.processor, words, tokens)
+        ids = self._aligner.prompt.ids(words, tokens)
         hidden = self._run("embedding", input_ids=np.pad(ids, (0, LENGTH - ids.size))[None])
         hidden[0, np.flatnonzero(ids == metadata.token_ids.audio_pad)] = audio
         cos, sin = rotary_embedding(LENGTH, metadata.dimensions.inverse_frequencies)

@@ -40,6 +40,7 @@ def main(
     from rich.table import Table
 
     from forced_aligner.align.audio import load_clip
+    from forced_aligner.align.prompt import Prompt
     from forced_aligner.checkpoint.find import find_checkpoint
     from forced_aligner.checkpoint.lazy_weights import LazyModel
     from forced_aligner.checkpoint.processor import load_processor
@@ -54,7 +55,8 @@ def main(
     processor, model = load_processor(checkpoint.folder), load_model(checkpoint)
     options = Options(DEFAULT_COMPONENTS, calibrate=calibrate)
     metadata = expected_metadata(checkpoint, processor, options)
-    clips = [calibration_inputs(processor, metadata, clip) for clip in calibration_clips(checkpoint, options)]
+    prompt = Prompt(processor.tokenizer.backend_tokenizer, metadata.token_ids)
+    clips = [calibration_inputs(prompt, metadata, clip) for clip in calibration_clips(checkpoint, options)]
     scored = [
         processor.prepare_forced_aligner_inputs(load_clip(clip), clip.transcript, clip.language)[0]
         for clip in load_clips(dataset, None, is_demo_model=True, language=None)

@@ -180,7 +180,7 @@ def contents(path: Path) -> Contents:
     Raises:
         UserError: no converted folder, or a damaged one.
     """
-    from coremltools.proto import Model_pb2
+    from forced_aligner.package.proto import Model_pb2
 
     found = {}
     for key, record in Bundle.open(path).metadata.components.items():

@@ -85,7 +85,7 @@ def signed(rng: Generator, scratch: Path, material: Material) -> Fault:
 
 def program(rng: Generator, scratch: Path, material: Material) -> Fault:
     """The program of a package is another one, and its digest is right."""
-    from coremltools.proto import Model_pb2
+    from forced_aligner.package.proto import Model_pb2
 
     model = copied_model(scratch, material)
     component, package = _package(rng, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +16,10 @@ from forced_aligner.align.encoders import Encoder, JointEncoder, Mask, Monolithi
 from forced_aligner.align.mel import HOP_SAMPLES, MIN_SAMPLES, log_mel
 from forced_aligner.align.packages import Packages
 from forced_aligner.align.positions import choose_length, window_mask
-from forced_aligner.align.prompt import PROMPT_MARKS, prompt_ids, require_processor_of, split_words, word_tokens
+from forced_aligner.align.prompt import PROMPT_MARKS, Prompt
 from forced_aligner.align.scores import Scores
 from forced_aligner.align.times import word_times
-from forced_aligner.checkpoint.processor import load_processor
+from forced_aligner.align.words import split_words
 from forced_aligner.data.records import WordTime
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import COMPACT, MONOLITHIC, Layout
@@ -50,12 +51,28 @@ class Alignment:
         """Wall time of the chain, without the time to load packages."""
         return sum(ms for stage, ms in self.stage_ms.items() if stage != LOAD_STAGE)
 
+    @property
+    def heard(self) -> list[int]:
+        """The indices of the words that were found."""
+        return [index for index in range(len(self.words)) if index not in self.not_found]
+
+    @property
+    def words_within(self) -> list[WordTime]:
+        """The words with no time after the end of the audio, which the last bin of 80 ms may pass."""
+        end_ms = math.floor(self.duration_s * 1000)
+        return [
+            word.model_copy(
+                update={"start_time_ms": min(word.start_time_ms, end_ms), "end_time_ms": min(word.end_time_ms, end_ms)}
+            )
+            for word in self.words
+        ]
+
 
 class Aligner:
     """A converted model, ready to align many clips."""
 
     def __init__(self, bundle: Bundle, backend: Backend, mask: Mask = window_mask) -> None:
-        """Choose the layout by what the folder holds, and load the processor.
+        """Choose the layout by what the folder holds, and load the tokenizer.
 
         Args:
             bundle: the converted folder.
@@ -64,13 +81,12 @@ class Aligner:
                 effect.
 
         Raises:
-            UserError: a component is missing, or the processor is not that of the metadata.
+            UserError: a component is missing, or the tokenizer is not that of the metadata.
         """
         self.metadata, self.backend = bundle.metadata, backend
         layout, packages = bundle.layout(), Packages(bundle, backend)
         self.monolithic = layout is MONOLITHIC
-        self.processor = load_processor(bundle.folder)
-        require_processor_of(self.metadata, self.processor)
+        self.prompt = Prompt.open(bundle.folder, self.metadata.token_ids)
         self._encoder = _encoder(layout, packages, mask)
         self._decoder: Decoder = JointDecoder(packages) if layout is COMPACT else SplitDecoder(packages)
 
@@ -81,7 +97,7 @@ class Aligner:
             UserError: the transcript has no words, the language is not served, the audio is longer than the head's
                 time range, or the prompt is longer than every converted decoder.
         """
-        return self.align_words(samples, split_words(self.processor, transcript, language))
+        return self.align_words(samples, split_words(transcript, language))
 
     def align_words(self, samples: NDArray[np.float32], words: list[str]) -> Alignment:
         """Align `words`, a transcript that is already split, with (samples,) of 16 kHz mono audio; see `align`."""
@@ -101,7 +117,7 @@ class Aligner:
         """
         check_duration(samples, self.metadata.head_end_s)
         clock = clock or Clock()
-        input_ids = prompt_ids(self.processor, words, self.audio_tokens(samples.size) - PROMPT_MARKS)
+        input_ids = self.prompt.ids(words, self.audio_tokens(samples.size) - PROMPT_MARKS)
         length = choose_length(input_ids.size, self.decoder_lengths)  # before the audio is encoded
         return self._score(self.encode(samples, clock), input_ids, length, clock)
 
@@ -128,7 +144,7 @@ class Aligner:
             UserError: the prompt is longer than every converted decoder, or a package gives numbers that are not finite
                 or of another shape.
         """
-        input_ids = prompt_ids(self.processor, words, len(audio))
+        input_ids = self.prompt.ids(words, len(audio))
         length = choose_length(input_ids.size, self.decoder_lengths)
         clock.lap("embedding")
         return self._score(audio, input_ids, length, clock)
@@ -155,7 +171,7 @@ class Aligner:
 
     def word_tokens(self, words: list[str]) -> NDArray[np.int64]:
         """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""
-        return word_tokens(self.processor, words)
+        return self.prompt.word_tokens(words)
 
     def fits(self, samples: int, words: list[str]) -> bool:
         """Whether the converted functions can take a clip of `samples` samples with these words in one pass."""
@@ -166,9 +182,7 @@ class Aligner:
 
     def word_times(self, scores: Scores, words: list[str]) -> list[WordTime]:
         """The times of `words` from two rows of scores a word; see `times.word_times`."""
-        return word_times(
-            self.processor, scores.classes, words, self.metadata.token_ids.timestamp, self.metadata.timestamp_segment_ms
-        )
+        return word_times(scores.classes, words, self.metadata.timestamp_segment_ms)
 
 
 def _encoder(layout: Layout, packages: Packages, mask: Mask) -> Encoder:

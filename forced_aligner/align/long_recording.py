@@ -18,13 +18,13 @@ from forced_aligner.align.confidence import bins_of
 from forced_aligner.align.findings import HOLE, judge_words
 from forced_aligner.align.listening import Listener
 from forced_aligner.align.positions import choose_length
-from forced_aligner.align.prompt import split_words
 from forced_aligner.align.seams import mend_seams
 from forced_aligner.align.search import Search
 from forced_aligner.align.sharing import Sharing
 from forced_aligner.align.silences import SILENCE_S, find_silences, seconds_before
 from forced_aligner.align.utterances import Utterance, find_utterances, place_words, spoken_words
 from forced_aligner.align.walk import LEAST_PER_S, SURPLUS, Progress, Walk
+from forced_aligner.align.words import split_words
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.records import WordTime
 
@@ -57,7 +57,7 @@ def align_recording(
     Raises:
         UserError: the transcript has no words, or none of a long recording is found, or the language is not served.
     """
-    words = split_words(aligner.processor, transcript, language)
+    words = split_words(transcript, language)
     metadata = aligner.metadata
     longest_s = min(piece_s or metadata.longest_clip_s or LONGEST_PIECE_S, metadata.head_end_s)
     whole: Alignment | None = None

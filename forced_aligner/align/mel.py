@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import librosa
 import numpy as np
-from librosa.filters import get_window
-from librosa.filters import mel as librosa_filters
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
@@ -21,7 +18,11 @@ DYNAMIC_RANGE = 8.0  # log10 units below the clip's maximum
 LOG_OFFSET = LOG_DIVISOR = 4.0  # the floored logarithm x becomes (x + LOG_OFFSET) / LOG_DIVISOR
 POWER = 2.0  # of the spectrum's magnitude
 PADDING: Literal["reflect"] = "reflect"  # of the centred STFT, half of N_FFT on each side
-_FILTERS: Any = {"fmin": 0.0, "fmax": MAX_FREQUENCY_HZ, "htk": False, "norm": "slaney"}
+# Slaney's mel scale (Auditory Toolbox, 1998).
+LOG_START_HZ, LOG_START_MEL = 1000.0, 15.0
+LOG_STEP = np.log(6.4) / 27  # from each mel to the next, above
+LOG_MELS = np.log(MAX_FREQUENCY_HZ / LOG_START_HZ) / LOG_STEP
+_BLOCK_FRAMES = 1 << 12  # of the STFT at once, in float64: 13 MB
 
 
 def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
@@ -32,31 +33,50 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> NDArray[np.float32]:
     """
     if samples.size < MIN_SAMPLES:
         samples = np.pad(samples, (0, MIN_SAMPLES - samples.size))
-    power = librosa.feature.melspectrogram(
-        y=samples,
-        sr=SAMPLE_RATE_HZ,
-        n_fft=N_FFT,
-        hop_length=HOP_SAMPLES,
-        window="hann",
-        center=True,
-        pad_mode=PADDING,
-        power=POWER,
-        n_mels=mel_bins,
-        **_FILTERS,
-    )[:, : samples.size // HOP_SAMPLES]
-    log_power = np.log10(np.maximum(power, LOG_FLOOR))
+    power = _magnitude(samples) ** POWER  # (frequencies, frames)
+    mel = np.einsum("ft,mf->mt", power, mel_filters(mel_bins), optimize=True)[:, : samples.size // HOP_SAMPLES]
+    log_power = np.log10(np.maximum(mel, LOG_FLOOR))
     floored = np.maximum(log_power, log_power.max() - DYNAMIC_RANGE)
     return ((floored + LOG_OFFSET) / LOG_DIVISOR).astype(np.float32)
 
 
+def _magnitude(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(samples,) -> (N_FFT // 2 + 1, samples // 160 + 1): the magnitude of the STFT, computed in float64."""
+    padded = np.pad(samples, N_FFT // 2, mode=PADDING)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_SAMPLES].T
+    window = _hann()[:, None]
+    magnitude = np.empty((N_FFT // 2 + 1, frames.shape[1]), np.float32, order="F")
+    for start in range(0, frames.shape[1], _BLOCK_FRAMES):
+        block = slice(start, start + _BLOCK_FRAMES)
+        spectrum = np.fft.rfft(window * frames[:, block], axis=0)
+        magnitude[:, block] = np.abs(spectrum.astype(np.complex64))
+    return magnitude
+
+
 def mel_filters(mel_bins: int) -> NDArray[np.float32]:
-    """(mel_bins, N_FFT // 2 + 1) filters of `log_mel`."""
-    return librosa_filters(sr=SAMPLE_RATE_HZ, n_fft=N_FFT, n_mels=mel_bins, **_FILTERS)
+    """(mel_bins, N_FFT // 2 + 1) triangular filters of `log_mel`, each with an area of 1."""
+    edges_hz = _mel_to_hz(np.linspace(0, LOG_START_MEL + LOG_MELS, mel_bins + 2))
+    from_edge_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, N_FFT // 2 + 1) - edges_hz[:, None]  # (mel_bins + 2, 201)
+    widths_hz = np.diff(edges_hz)[:, None]
+    rising, falling = from_edge_hz[:-2] / widths_hz[:-1], -from_edge_hz[2:] / widths_hz[1:]
+    filters: NDArray[np.float32] = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    filters *= (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+    return filters
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slaney's scale: linear up to 1 kHz, then logarithmic."""
+    linear = mel * (LOG_START_HZ / LOG_START_MEL)
+    return np.where(mel < LOG_START_MEL, linear, LOG_START_HZ * np.exp(LOG_STEP * (mel - LOG_START_MEL)))
 
 
 def stft_window() -> NDArray[np.float32]:
     """(N_FFT,) periodic Hann window of `log_mel`."""
-    return get_window("hann", N_FFT, fftbins=True).astype(np.float32)
+    return _hann().astype(np.float32)
+
+
+def _hann() -> NDArray[np.float64]:
+    return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, N_FFT + 1)[:-1])
 
 
 def mel_chunks(mel: NDArray[np.float32], chunk_frames: int) -> list[NDArray[np.float32]]:

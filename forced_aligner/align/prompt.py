@@ -1,75 +1,64 @@
-"""The words of a transcript, and the tokens of the prompt."""
+"""The tokens of the prompt: `<|audio_start|>`, a pad for each audio token, `<|audio_end|>`, and each word with two
+`<timestamp>`, as the chat template of the checkpoint's processor lays them out.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.package.metadata import BundleMetadata
-
-if TYPE_CHECKING:
-    from transformers import Qwen3ASRProcessor
-
+from forced_aligner.base.reading import read_bytes
+from forced_aligner.checkpoint.processor import MAX_TOKENIZER_BYTES, PROMPT_TOKENS, TOKENIZER_FILE, one_sentence
+from forced_aligner.package.metadata import TokenIds
 
 PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
 
 
-def require_processor_of(metadata: BundleMetadata, processor: Qwen3ASRProcessor) -> None:
-    """Refuse a processor whose special tokens or time classes are not those of the metadata.
+class Prompt:
+    """Makes prompts, with the `tokenizers` library alone: transformers takes seconds to load."""
 
-    Raises:
-        UserError: they differ.
-    """
-    tokens = metadata.token_ids
-    expected = (tokens.audio_start, tokens.audio_end, tokens.audio_pad, tokens.timestamp, metadata.timestamp_segment_ms)
-    found = (
-        processor.audio_bos_token_id,
-        processor.audio_eos_token_id,
-        processor.audio_token_id,
-        processor.tokenizer.convert_tokens_to_ids("<timestamp>"),
-        processor.timestamp_segment_time,
-    )
-    if found != expected:
-        raise UserError(
-            f"the processor's special tokens and segment, {found}, are not those of metadata.json, {expected}: "
-            "convert the model with convert-coreml.py"
-        )
+    def __init__(self, tokenizer: Tokenizer, token_ids: TokenIds) -> None:
+        """Take a tokenizer, and the numbers of the special tokens.
 
+        Raises:
+            UserError: the tokenizer numbers them in another way.
+        """
+        found = {name: tokenizer.token_to_id(token) for name, token in PROMPT_TOKENS.items()}
+        if found != (expected := token_ids.model_dump()):
+            raise UserError(
+                f"the tokenizer's special tokens, {found}, are not those of metadata.json, {expected}: "
+                "convert the model with convert-coreml.py"
+            )
+        self._tokenizer, self._token_ids = tokenizer, token_ids
 
-def split_words(processor: Qwen3ASRProcessor, transcript: str, language: str | None) -> list[str]:
-    """The words of a transcript, as the checkpoint's own processor splits them; `language` is a name or a code.
+    @classmethod
+    def open(cls, folder: Path, token_ids: TokenIds) -> Prompt:
+        """That of a converted folder.
 
-    Raises:
-        UserError: the language is not served or needs an extra package, or the transcript has no words.
-    """
-    from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
+        Raises:
+            UserError: its tokenizer is missing, damaged, or not that of the metadata.
+        """
+        content = read_bytes(folder / TOKENIZER_FILE, MAX_TOKENIZER_BYTES, "a tokenizer")
+        with one_sentence(folder):
+            return cls(Tokenizer.from_buffer(content), token_ids)
 
-    name = LANGUAGE_CODE_TO_NAME.get((language or "").lower(), (language or "").capitalize())
-    if language is not None and name not in FORCED_ALIGNER_LANGUAGES:
-        codes = {name: code for code, name in LANGUAGE_CODE_TO_NAME.items()}
-        served = ", ".join(f"{name} ({codes[name]})" for name in sorted(FORCED_ALIGNER_LANGUAGES))
-        raise UserError(f"language {language!r} is not served; expected one of {served}")
-    try:
-        words = processor.split_words_for_alignment(transcript, name or None)
-    except ImportError:
-        raise UserError(f"{name} needs an extra package: uv sync --extra {name.lower()}") from None
-    if not words:
-        raise UserError(f"the transcript {transcript!r} has no words to align")
-    return words
+    def ids(self, words: Sequence[str], audio_tokens: int) -> NDArray[np.int32]:
+        """(n,) token ids, with one pad for each of the `audio_tokens`."""
+        special = self._token_ids
+        ids = [special.audio_start, *[special.audio_pad] * audio_tokens, special.audio_end]
+        for word in self._words(words):
+            ids += [*word, special.timestamp, special.timestamp]
+        return np.array(ids, dtype=np.int32)
 
+    def word_tokens(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""
+        return np.array([len(ids) + 2 for ids in self._words(words)])
 
-def prompt_ids(processor: Qwen3ASRProcessor, words: list[str], audio_tokens: int) -> NDArray[np.int32]:
-    """(n,) token ids of the processor's own prompt, with one audio pad for each audio token."""
-    content = [{"type": "audio", "audio": ""}, *({"type": "text", "text": word} for word in words)]
-    text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
-    pad = processor.audio_token
-    ids = processor.tokenizer(text.replace(pad, pad * audio_tokens, 1), add_special_tokens=False).input_ids
-    return np.array(ids, dtype=np.int32)
-
-
-def word_tokens(processor: Qwen3ASRProcessor, words: list[str]) -> NDArray[np.int64]:
-    """How many prompt tokens each word takes, with its two `<timestamp>`: (words,)."""
-    return np.array([len(ids) + 2 for ids in processor.tokenizer(words, add_special_tokens=False).input_ids])
+    def _words(self, words: Sequence[str]) -> list[list[int]]:
+        encoded = self._tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+        return [word.ids for word in encoded]

@@ -37,8 +37,16 @@ _SPECIAL_TOKENS = {
     "audio_eos_token": "<|audio_end|>",
 }
 _TIMESTAMP = "<timestamp>"
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
-_MAX_TOKENIZER_BYTES = 128 << 20  # that of the 0.6B checkpoint has 11 MB
+# By their names in `metadata.json`.
+PROMPT_TOKENS = {
+    "audio_start": _SPECIAL_TOKENS["audio_bos_token"],
+    "audio_end": _SPECIAL_TOKENS["audio_eos_token"],
+    "audio_pad": _SPECIAL_TOKENS["audio_token"],
+    "timestamp": _TIMESTAMP,
+}
+TOKENIZER_FILE = "tokenizer.json"  # of `tokenizers`; a converted folder always has it
+_TOKENIZER_FILES = (TOKENIZER_FILE, "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+MAX_TOKENIZER_BYTES = 128 << 20  # that of the 0.6B checkpoint has 11 MB
 _TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast", None)
 _SEGMENT_MS = 80  # of Qwen's aligners, whose legacy folders may not name it
 _MAX_SEGMENT_MS = 10_000
@@ -66,7 +74,7 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
         raise UserError(f"no usable processor in {folder}: timestamp_segment_time is {found}, not a time in ms")
     if is_native:
         _note_another_template(folder, settings)
-    with _one_sentence(folder):
+    with one_sentence(folder):
         processor = Qwen3ASRProcessor(
             _feature_extractor(folder, settings.get("feature_extractor") or {}),
             _tokenizer(folder, is_native),
@@ -149,8 +157,8 @@ def _tokenizer(folder: Path, is_native: bool) -> Qwen2Tokenizer:
         raise UserError(f"{path} holds no settings; fetch the checkpoint again")
     _require_class(folder, "tokenizer", settings.get("tokenizer_class"), _TOKENIZERS)
     for name in _TOKENIZER_FILES:
-        if is_file(folder / name) and (folder / name).stat().st_size > _MAX_TOKENIZER_BYTES:
-            raise UserError(f"{folder / name} has more than {_MAX_TOKENIZER_BYTES} bytes; fetch the checkpoint again")
+        if is_file(folder / name) and (folder / name).stat().st_size > MAX_TOKENIZER_BYTES:
+            raise UserError(f"{folder / name} has more than {MAX_TOKENIZER_BYTES} bytes; fetch the checkpoint again")
     extra = {} if is_native else {"extra_special_tokens": _SPECIAL_TOKENS}
     tokenizer = Qwen2Tokenizer.from_pretrained(folder, trust_remote_code=False, **extra)
     tokenizer.chat_template = ALIGNER_CHAT_TEMPLATE
@@ -164,7 +172,7 @@ def _tokenizer(folder: Path, is_native: bool) -> Qwen2Tokenizer:
 
 
 @contextmanager
-def _one_sentence(folder: Path) -> Iterator[None]:
+def one_sentence(folder: Path) -> Iterator[None]:
     """Turn whatever transformers and tokenizers raise over damaged files into one sentence; they have no common base.
 
     A panic of the tokenizers' Rust code is no `Exception`.

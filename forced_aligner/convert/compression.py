@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.package.contract import TOKEN_TABLE
 from forced_aligner.package.coremltools_internals import linear_quantize_weights, palettize_weights
 from forced_aligner.package.metadata import Compression
+from forced_aligner.package.proto import MIL_pb2
 
 INT4_BLOCK = 32  # input channels that share a scale
 PALETTE_BITS = 6

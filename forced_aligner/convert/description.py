@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from forced_aligner.package.metadata import BundleMetadata, Precision
 
 if TYPE_CHECKING:
-    from coremltools.proto import Model_pb2
-
+    from forced_aligner.package.proto import Model_pb2
     from individual_components import Component
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.convert.fp16 import FP16_MAX
 from forced_aligner.package.contract import WEIGHTS_FILE
 from forced_aligner.package.metadata import ComponentRecord, LintReport
+from forced_aligner.package.proto import MIL_pb2
 from forced_aligner.package.spec import read_spec, tensor_type
 from forced_aligner.package.weight_file import WeightFile, decode
 

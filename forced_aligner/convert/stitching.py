@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2, Model_pb2
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from forced_aligner.convert.template import Instance, digest, parameter_bytes
 from forced_aligner.convert.weight_store import WeightStore
 from forced_aligner.package.contract import MAIN
 from forced_aligner.package.coremltools_internals import create_scalar_value
+from forced_aligner.package.proto import MIL_pb2, Model_pb2
 from forced_aligner.package.spec import file_values, tensor_type
 from forced_aligner.package.weight_file import decode
 

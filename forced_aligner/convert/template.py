@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forced_aligner.package.contract import MAIN, WEIGHTS_FILE
+from forced_aligner.package.proto import MIL_pb2
 from forced_aligner.package.spec import file_values, read_spec, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 

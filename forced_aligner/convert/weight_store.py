@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.convert.compression import compress
@@ -16,6 +15,7 @@ from forced_aligner.convert.gptq.store import QuantizedWeights
 from forced_aligner.package.contract import WEIGHTS_FILE
 from forced_aligner.package.coremltools_internals import BlobStorageWriter, create_file_value_tensor
 from forced_aligner.package.metadata import Compression
+from forced_aligner.package.proto import MIL_pb2
 
 _WRITERS: dict[int, Callable[[Any, NDArray[np.uint8]], int]] = {
     MIL_pb2.FLOAT16: lambda writer, data: writer.write_fp16_data(data.view(np.uint16)),

@@ -13,7 +13,8 @@ from forced_aligner.align.audio import check_duration, load_clip
 from forced_aligner.align.chain import Aligner
 from forced_aligner.align.mel import MIN_SAMPLES, log_mel, mel_chunks
 from forced_aligner.align.positions import rotary_embedding
-from forced_aligner.align.prompt import prompt_ids, split_words
+from forced_aligner.align.prompt import Prompt
+from forced_aligner.align.words import split_words
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest
@@ -37,7 +38,7 @@ from forced_aligner.runtime.mil.backend import MilBackend
 from individual_components import LENGTH_STEP
 
 if TYPE_CHECKING:
-    from transformers import Qwen3ASRProcessor
+    pass
 
 LOUDEST_CLIPS = 2  # with the largest magnitudes, which go through every function
 
@@ -72,7 +73,7 @@ def audio_digest(clip: Clip) -> str:
 
 def quantize_weights(
     model: LazyModel,
-    processor: Qwen3ASRProcessor,
+    prompt: Prompt,
     metadata: BundleMetadata,
     options: Options,
     clips: list[Clip],
@@ -82,7 +83,7 @@ def quantize_weights(
 
     Args:
         model: the checkpoint's model.
-        processor: the checkpoint's.
+        prompt: of the checkpoint's tokenizer.
         metadata: of the conversion, with the digest of the clips.
         options: its options.
         clips: the calibration clips.
@@ -95,7 +96,7 @@ def quantize_weights(
     rooms = {*ALIGNING_ROOMS, *CONVERTING_ROOMS}
     run = digest_of(metadata, repr(parts), source_digest(rooms))
     store = QuantizedWeights(store_folder(output_dir), run)
-    inputs = [calibration_inputs(processor, metadata, clip) for clip in clips]
+    inputs = [calibration_inputs(prompt, metadata, clip) for clip in clips]
     Quantizer(model, parts, inputs, store).compress_all()
     return store
 
@@ -115,7 +116,7 @@ def parts_of(presets: Mapping[str, Compression]) -> Presets:
     )
 
 
-def calibration_inputs(processor: Qwen3ASRProcessor, metadata: BundleMetadata, clip: Clip) -> CalibrationClip:
+def calibration_inputs(prompt: Prompt, metadata: BundleMetadata, clip: Clip) -> CalibrationClip:
     """What a host makes of a clip before it calls the packages.
 
     Raises:
@@ -125,7 +126,7 @@ def calibration_inputs(processor: Qwen3ASRProcessor, metadata: BundleMetadata, c
     check_duration(samples, metadata.head_end_s)
     mel = log_mel(samples, dimensions.mel_bins)
     audio_tokens = dimensions.audio_tokens(mel.shape[1])
-    token_ids = prompt_ids(processor, split_words(processor, clip.transcript, clip.language), audio_tokens)
+    token_ids = prompt.ids(split_words(clip.transcript, clip.language), audio_tokens)
     length = -(-token_ids.size // LENGTH_STEP) * LENGTH_STEP
     cos, sin = rotary_embedding(length, dimensions.inverse_frequencies)
     return CalibrationClip(np.concatenate(mel_chunks(mel, dimensions.chunk_frames)), audio_tokens, token_ids, cos, sin)
@@ -168,7 +169,7 @@ def measure_magnitudes(bundle: Bundle, clips: list[Clip]) -> dict[str, Calibrati
 def _cut(aligner: Aligner, clip: Clip) -> tuple[NDArray[np.float32], list[str]]:
     """(samples,) and words of a clip, both from its start and in proportion, so that they fit."""
     samples = load_clip(clip)
-    words = split_words(aligner.processor, clip.transcript, clip.language)
+    words = split_words(clip.transcript, clip.language)
     while not aligner.fits(samples.size, words):
         if samples.size < MIN_SAMPLES and len(words) == 1:
             raise UserError(f"{clip.audio} cannot be cut for calibration: its first word is too long; use other clips")

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from forced_aligner.align.prompt import Prompt
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file
@@ -69,7 +70,8 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
     with write_folder(output_dir, check) as folder, existing_objects_frozen():
         save_processor(processor, folder)
         model = LazyModel(checkpoint)
-        quantized = quantize_weights(model, processor, expected, options, clips, output_dir) if fitted_to else None
+        prompt = Prompt(processor.tokenizer.backend_tokenizer, expected.token_ids)
+        quantized = quantize_weights(model, prompt, expected, options, clips, output_dir) if fitted_to else None
         conversion = _Conversion(model, options, folder, clips, quantized)
         metadata = conversion.convert_all(expected)
         if options.calibrate:

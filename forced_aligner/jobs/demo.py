@@ -16,8 +16,8 @@ from forced_aligner.convert.options import Options
 from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
-from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.jobs.open_model import open_aligner
+from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.alignment_picture import plot_alignment
 from forced_aligner.output.figure import is_own_picture

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_clip
-from forced_aligner.align.prompt import split_words
+from forced_aligner.align.words import split_words
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.clips import load_clips
@@ -82,9 +82,9 @@ class GoldenClip:
         spoken = sum(word.end_time_ms <= self.end_s * 1000 for word in self._clip.alignments)
         return " ".join(words[: max(1, spoken)])
 
-    def words(self, processor: Qwen3ASRProcessor) -> list[str]:
-        """The same, as the processor splits them."""
-        return split_words(processor, self.transcript(), self._clip.language)
+    def words(self) -> list[str]:
+        """The same, split."""
+        return split_words(self.transcript(), self._clip.language)
 
 
 GOLDEN_CLIPS = (
@@ -116,7 +116,7 @@ def golden_file(
     Raises:
         UserError: the packages give numbers that are not finite.
     """
-    samples, words = reference["samples"], clip.words(processor)
+    samples, words = reference["samples"], clip.words()
     tensors = {key(REFERENCE, name): value for name, value in reference.items()}
     host = Host(kit, predict)
     host.align(samples, words)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest
 from forced_aligner.base.records import file_of, read_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
+from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, Tensors, golden_file, reference_stages
 from forced_aligner.package.bundle import Bundle
@@ -48,6 +50,9 @@ from forced_aligner.package.metadata import CONV_HALVINGS, BundleMetadata
 from forced_aligner.runtime.mil.backend import MilBackend
 from individual_components import COMPONENTS, TensorSpec
 from individual_components import Sizes as TableSizes
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRProcessor
 
 LAYOUT = [
     "audio_start",
@@ -129,13 +134,14 @@ def fill_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:
     config = host_config(bundle.metadata)
     write_json(config, folder / CONFIG_FILE)  # for the host that makes the golden vectors
     clips = [clip for clip in GOLDEN_CLIPS if _is_taken(clip, aligner)]
-    references = _with_model(checkpoint, aligner, clips, folder)  # the model is let go of before the packages run
+    processor = load_processor(checkpoint.folder)
+    references = _with_model(checkpoint, processor, clips, folder)  # the model is let go of before the packages run
     golden = folder / config.golden_vectors.folder
     golden.mkdir()
     records = []
     for clip, reference in zip(clips, references, strict=True):
         predict, token_ids = aligner.backend.predict, bundle.metadata.token_ids
-        content = golden_file(clip, reference, aligner.processor, folder, predict, token_ids)
+        content = golden_file(clip, reference, processor, folder, predict, token_ids)
         path = golden / f"{clip.name}.safetensors"
         path.write_bytes(content)
         duration_s = reference["samples"].size / SAMPLE_RATE_HZ
@@ -153,17 +159,19 @@ def _is_taken(clip: GoldenClip, aligner: Aligner) -> bool:
     """Whether the packages take a clip; a line on stderr says so where they do not."""
     samples = clip.samples()
     duration_s = samples.size / SAMPLE_RATE_HZ
-    is_taken = duration_s <= aligner.metadata.head_end_s and aligner.fits(samples.size, clip.words(aligner.processor))
+    is_taken = duration_s <= aligner.metadata.head_end_s and aligner.fits(samples.size, clip.words())
     if not is_taken:
         log(f"left out of the golden vectors: {clip.name}, {duration_s:.1f} s, which the packages do not take")
     return is_taken
 
 
-def _with_model(checkpoint: Checkpoint, aligner: Aligner, clips: list[GoldenClip], folder: Path) -> list[Tensors]:
+def _with_model(
+    checkpoint: Checkpoint, processor: Qwen3ASRProcessor, clips: list[GoldenClip], folder: Path
+) -> list[Tensors]:
     """Write what needs the checkpoint's weights, and give PyTorch's stages of each clip."""
     model = load_model(checkpoint)
     _write_raw(model.get_input_embeddings().weight.detach().numpy(), "<f2", folder / FILES.token_table)
-    return [reference_stages(model, aligner.processor, clip.samples(), clip.words(aligner.processor)) for clip in clips]
+    return [reference_stages(model, processor, clip.samples(), clip.words()) for clip in clips]
 
 
 def _record(clip: GoldenClip, path: Path, duration_s: float) -> GoldenFile:

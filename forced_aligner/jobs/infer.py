@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_clip
+from forced_aligner.align.audio import load_clip
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.align.long_recording import align_recording
-from forced_aligner.align.mel import log_mel
 from forced_aligner.base.console import log, log_progress
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import MayReplace, always, is_there, never, printable, require_writable
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
-from forced_aligner.data.records import Clip, WordTime
+from forced_aligner.data.records import Clip
 from forced_aligner.data.spoken import SpokenText, has_words, spoken_text
 from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
-from forced_aligner.jobs.recording_page import recording_page
-from forced_aligner.output.alignment_picture import Spectrogram, plot_alignment
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
 from forced_aligner.output.doubts import doubts
 from forced_aligner.output.formats import FORMATS, PAGE, SUFFIXES
@@ -36,7 +32,6 @@ from forced_aligner.score.records import FailedClip
 
 PLOT = "plot"
 SILENCE_PEAK = 1e-4  # -80 dBFS
-PICTURE_MEL_BINS = 128
 SHOWN_CHARS = 40  # of what is not aligned
 
 
@@ -117,25 +112,9 @@ def require_spoken(clip: Clip, keep_brackets: bool) -> SpokenText:
     return spoken
 
 
-def times_within(alignment: Alignment) -> list[WordTime]:
-    """The words of an alignment with no time after the end of the audio, which the last bin of 80 ms may pass."""
-    end_ms = math.floor(alignment.duration_s * 1000)
-    return [
-        word.model_copy(
-            update={"start_time_ms": min(word.start_time_ms, end_ms), "end_time_ms": min(word.end_time_ms, end_ms)}
-        )
-        for word in alignment.words
-    ]
-
-
-def _heard(alignment: Alignment) -> list[int]:
-    """The indices of the words that were found."""
-    return [index for index in range(len(alignment.words)) if index not in alignment.not_found]
-
-
 def _timed_words(text: str, spoken: SpokenText, alignment: Alignment, min_confidence: float) -> list[TimedWord]:
-    found, words = [], times_within(alignment)
-    heard = _heard(alignment)
+    found, words = [], alignment.words_within
+    heard = alignment.heard
     doubt_of = dict(zip(heard, doubts([words[index] for index in heard]), strict=True))
     for written in written_words(text, [word.text for word in words], spoken):
         if written.word is None:
@@ -163,7 +142,7 @@ def _timed_words(text: str, spoken: SpokenText, alignment: Alignment, min_confid
 
 def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
     found = list[str]()
-    heard = [alignment.confidences[index] for index in _heard(alignment)]
+    heard = [alignment.confidences[index] for index in alignment.heard]
     if max(samples.max(), -samples.min()) < SILENCE_PEAK:  # without a copy: a recording may have hours
         found.append("the audio is silent; the times mean nothing")
     elif not heard:
@@ -216,6 +195,9 @@ def content(
     `clip` is the recording, and `file` and `samples` are what `align_file` gave for it.
     """
     if name == PAGE:
+        from forced_aligner.jobs.recording_page import recording_page
+        from forced_aligner.jobs.recording_picture import spectrogram_of
+
         return recording_page(file, samples, spectrogram_of(samples), Path(clip.audio), folder, link=link)
     return FORMATS[name].write(file, replace(cues, sheet=clip.cues))
 
@@ -265,7 +247,9 @@ class _Job:
                 folder, link = targets[name].parent, self.output.audio_link
                 write(targets[name], content(name, file, samples, self.clip, self.output.cues, folder, link=link))
         if PLOT in targets:
-            _plot(alignment, samples, Path(file.audio).name, targets[PLOT], write)
+            from forced_aligner.jobs.recording_picture import plot_recording
+
+            plot_recording(alignment, samples, Path(file.audio).name, targets[PLOT], write)
         if self.output.strict:
             require_complete(file)
         return self._note(file, alignment)
@@ -280,29 +264,6 @@ class _Job:
         counts = {"not found": missing, "doubtful": doubtful, "weak": weak}
         notes += [f"{count} {what}" for what, count in counts.items() if count]
         return ", ".join(notes + lengthened(file, self.output.formats))
-
-
-def _plot(
-    alignment: Alignment,
-    samples: NDArray[np.float32],
-    title: str,
-    path: Path,
-    write: Callable[[Path, bytes], None],
-) -> None:
-    """Draw the words that were found."""
-    heard = _heard(alignment)
-    words, confidences = times_within(alignment), [alignment.confidences[index] for index in heard]
-    sides, wordless_s = {"words": [words[index] for index in heard]}, alignment.untranscribed_s
-    plot_alignment(spectrogram_of(samples), sides, title, path, confidences, wordless_s, write=write)
-
-
-def spectrogram_of(samples: NDArray[np.float32]) -> Spectrogram:
-    """What a picture shows of (samples,) of 16 kHz audio."""
-
-    def between(start_s: float, end_s: float) -> NDArray[np.float32]:
-        return log_mel(samples[round(start_s * SAMPLE_RATE_HZ) : round(end_s * SAMPLE_RATE_HZ)], PICTURE_MEL_BINS)
-
-    return Spectrogram(samples.size / SAMPLE_RATE_HZ, between)
 
 
 def lengthened(file: TimedFile, formats: list[str]) -> list[str]:

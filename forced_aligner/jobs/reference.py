@@ -6,15 +6,14 @@ import os
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
-from forced_aligner.align.prompt import split_words
-from forced_aligner.align.times import word_time
+from forced_aligner.align.words import split_words
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest, printable
 from forced_aligner.base.journal import Journal, digest_of, journal_of
@@ -49,7 +48,7 @@ def align_with_pytorch(
         UserError: no words, a language that is not served, or audio beyond the head's end.
     """
     check_duration(samples, model.config.num_labels * processor.timestamp_segment_time / 1000)
-    split_words(processor, transcript, language)  # for its one-sentence errors
+    split_words(transcript, language)  # for its one-sentence errors
     inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)
     with torch.inference_mode():
         logits = model(**inputs.to(model.device)).logits
@@ -58,7 +57,16 @@ def align_with_pytorch(
     (items,) = processor.decode_forced_alignment(
         logits.cpu(), inputs.to("cpu")["input_ids"], word_lists, model.config.timestamp_token_id
     )
-    return [word_time(item) for item in items]
+    return [_word_time(item) for item in items]
+
+
+def _word_time(item: dict[str, Any]) -> WordTime:
+    """A word of the processor, in seconds, as a record in milliseconds."""
+    return WordTime(
+        text=item["text"],
+        start_time_ms=round(item["start_time"] * 1000),
+        end_time_ms=round(item["end_time"] * 1000),
+    )
 
 
 def make_reference(

@@ -8,12 +8,12 @@ An upgrade of coremltools has to look at these names alone.
   completes the file's header when it is destroyed.
 - `linear_quantize_weights`, `palettize_weights`: the `blockwise_compress` behind `coremltools.optimize.coreml`. The
   public functions take a whole model, these take one weight (`optimize/coreml/_quantization_passes.py`).
-- `restore_elements_from_packed_bits`: unpacks elements of less than a byte (`optimize/_utils.py`).
 - `FP16ComputePrecision`, `register_pass`: the pass that casts to FP16 and the registry in which a pass replaces another
   (`converters/mil/mil/passes`).
 
 Relied on without an import: the names that `NameSanitizer` gives to saved ops (`convert/tracing.py`), and the layout of
-the weight file, MILBlob's StorageFormat.hpp (`package/weight_file.py`). Core ML's own refusal of a model comes through
+the weight file, MILBlob's StorageFormat.hpp (`package/weight_file.py`). The classes of `coremltools.proto` need nothing
+else of coremltools (`package/proto.py`). Core ML's own refusal of a model comes through
 `MLModel.__proxy__` and `MLModel._framework_error` (`runtime/coreml.py`).
 """
 
@@ -21,7 +21,6 @@ from coremltools.converters.mil.backend.mil.helper import create_file_value_tens
 from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 from coremltools.converters.mil.mil.passes.pass_registry import register_pass
 from coremltools.libmilstoragepython import _BlobStorageWriter as BlobStorageWriter
-from coremltools.optimize._utils import restore_elements_from_packed_bits
 from coremltools.optimize.coreml._quantization_passes import linear_quantize_weights, palettize_weights
 
 __all__ = [
@@ -32,5 +31,4 @@ __all__ = [
     "linear_quantize_weights",
     "palettize_weights",
     "register_pass",
-    "restore_elements_from_packed_bits",
 ]

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.languages import LANGUAGES
 from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID, LEGACY_MODEL_ID
 from forced_aligner.base.paths import ROOT
 
@@ -57,15 +58,8 @@ def find_provenance(model_id: str, base_model: str | None) -> Provenance:
         return Provenance("Qwen3 forced aligner")
     title = base_model.split("/")[1]
     if base_model in (FULL_MODEL_ID, LEGACY_MODEL_ID):
-        return Provenance(title, base_model, APACHE, _served_languages())
+        return Provenance(title, base_model, APACHE, LANGUAGES)
     return Provenance(title, base_model)
-
-
-def _served_languages() -> dict[str, str]:
-    """The languages that Qwen's forced aligner serves, as `transformers` lists them."""
-    from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LANGUAGES, LANGUAGE_CODE_TO_NAME
-
-    return {code: name for code, name in LANGUAGE_CODE_TO_NAME.items() if name in FORCED_ALIGNER_LANGUAGES}
 
 
 def _is_hub_id(text: str) -> bool:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coremltools.proto import FeatureTypes_pb2, MIL_pb2, Model_pb2
 from google.protobuf.message import DecodeError
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.reading import read_bytes
 from forced_aligner.package.contract import MAIN, SPEC_FILE
+from forced_aligner.package.proto import FeatureTypes_pb2, MIL_pb2, Model_pb2
 
 MAX_SPEC_BYTES = 512 << 20  # that of the 0.6B decoder has about 10 MB; its weights lie in another file
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.package.coremltools_internals import restore_elements_from_packed_bits
+from forced_aligner.package.proto import MIL_pb2
 from forced_aligner.package.spec import tensor_type
 
 BLOB_RECORD = struct.Struct("<IIQQQ")  # sentinel, storage type, data bytes, data offset, padding bits
@@ -106,5 +105,15 @@ def decode(data: NDArray[np.uint8], dtype: int, shape: tuple[int, ...], name: st
             f"the weights of {name} hold {data.size} bytes, but its shape {list(shape)} needs {bits} bits each"
         )
     if dtype in _SUB_BYTE:
-        return restore_elements_from_packed_bits(data, bits, count, _SUB_BYTE[dtype][1]).reshape(shape)
+        return _unpacked(data, bits, count, is_signed=_SUB_BYTE[dtype][1]).reshape(shape)
     return data.view(_WHOLE_BYTES[dtype]).reshape(shape)
+
+
+def _unpacked(data: NDArray[np.uint8], bits: int, count: int, *, is_signed: bool) -> NDArray[Any]:
+    """The first (count,) elements of `bits` bits each, a byte an element. The lowest bit of each comes first."""
+    each = np.unpackbits(data, count=count * bits, bitorder="little").reshape(count, bits)
+    elements = np.packbits(each, axis=1, bitorder="little")[:, 0]
+    if not is_signed:
+        return elements
+    sign = 1 << (bits - 1)
+    return ((elements ^ sign).astype(np.int8)) - np.int8(sign)

@@ -10,7 +10,6 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.align.chain import Aligner
 from forced_aligner.align.mel import HOP_SAMPLES
 from forced_aligner.align.positions import choose_length
-from forced_aligner.align.prompt import prompt_ids
 from forced_aligner.base.errors import UserError
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
@@ -85,7 +84,7 @@ def test_the_prompt_is_the_processors(aligner, demo_processor, long_clip):
     words = demo_processor.split_words_for_alignment(transcript, "English")
     inputs, _ = demo_processor.prepare_forced_aligner_inputs(samples, transcript, "English")
     tokens = aligner.metadata.dimensions.audio_tokens(samples.size // HOP_SAMPLES)
-    assert prompt_ids(aligner.processor, words, tokens).tolist() == inputs["input_ids"][0].tolist()
+    assert aligner.prompt.ids(words, tokens).tolist() == inputs["input_ids"][0].tolist()
 
 
 class GarbagePadding(MilBackend):
@@ -160,12 +159,10 @@ def test_an_output_of_another_shape_is_an_error_that_names_the_function(aligner,
         longer.align(np.zeros(16_000, np.float32), "one two")
 
 
-@pytest.mark.parametrize("changes", [{"timestamp_segment_ms": 40.0}, {"token_ids": {"timestamp": 256}}])
-def test_a_processor_that_is_not_of_the_metadata_is_refused(demo_bundle, changes):
+def test_a_tokenizer_that_is_not_of_the_metadata_is_refused(demo_bundle):
     metadata = demo_bundle.metadata
-    if tokens := changes.get("token_ids"):
-        changes = {"token_ids": metadata.token_ids.model_copy(update=tokens)}
-    other = Bundle(demo_bundle.folder, metadata.model_copy(update=changes))
+    token_ids = metadata.token_ids.model_copy(update={"timestamp": 256})
+    other = Bundle(demo_bundle.folder, metadata.model_copy(update={"token_ids": token_ids}))
     with pytest.raises(UserError, match=r"are not those of metadata\.json"):
         Aligner(other, MilBackend(other))
 

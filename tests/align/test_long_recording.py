@@ -14,7 +14,6 @@ from forced_aligner.align.findings import judge_words
 from forced_aligner.align.listening import Listener
 from forced_aligner.align.long_recording import align_recording
 from forced_aligner.align.mel import log_mel
-from forced_aligner.align.prompt import prompt_ids
 from forced_aligner.align.silences import find_silences
 from forced_aligner.base.errors import UserError
 from forced_aligner.jobs.infer import align_file
@@ -135,7 +134,7 @@ def test_words_beyond_a_piece_change_no_bit_of_those_inside(aligner, recording):
 def test_the_count_of_tokens_is_that_of_the_prompt(aligner, recording):
     samples = recording.audio[: 5 * SAMPLE_RATE_HZ + 700]
     frames = log_mel(samples, aligner.metadata.dimensions.mel_bins).shape[1]
-    prompt = prompt_ids(aligner.processor, recording.words, aligner.metadata.dimensions.audio_tokens(frames))
+    prompt = aligner.prompt.ids(recording.words, aligner.metadata.dimensions.audio_tokens(frames))
     assert prompt.size == aligner.audio_tokens(samples.size) + aligner.word_tokens(recording.words).sum()
 
 

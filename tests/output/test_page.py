@@ -22,8 +22,8 @@ from PIL import Image
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.jobs import recording_page as recording_page_module
-from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.jobs.recording_page import recording_page
+from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output import mel_tiles as mel_tiles_module
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.mel_tiles import COLORS, TILE_S, mel_tiles

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
-from forced_aligner.jobs.infer import spectrogram_of
 from forced_aligner.jobs.recording_page import recording_page
+from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
 

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from coremltools.proto import MIL_pb2
 from torch import Tensor
 
 from forced_aligner.convert.compression import INT4_BLOCK, ConstexprOp, kmeans, looked_up, scaled
 from forced_aligner.package.metadata import Compression
+from forced_aligner.package.proto import MIL_pb2
 
 SHRINKS = torch.linspace(0.6, 1.0, 13)  # sizes of a range that are tried, relative to the one that clips nothing
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number above 0

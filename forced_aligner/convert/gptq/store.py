@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -24,6 +23,7 @@ from forced_aligner.base.files import identity, is_file, is_folder, is_leftover,
 from forced_aligner.base.records import Record
 from forced_aligner.convert.compression import ConstexprOp, ConstexprParameter
 from forced_aligner.convert.template import digest, parameter_bytes
+from forced_aligner.package.proto import MIL_pb2
 
 FOLDER_NAME = ".{}.calibration"
 SUFFIX = ".safetensors"

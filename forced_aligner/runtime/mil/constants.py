@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
+from forced_aligner.package.proto import MIL_pb2
 from forced_aligner.package.spec import tensor_type
 from forced_aligner.package.weight_file import WeightFile, decode
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 
-from coremltools.proto import MIL_pb2
-
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.text import visible
+from forced_aligner.package.proto import MIL_pb2
 
 # What Python and PyTorch raise over a missing name, a wrong type, or shapes that do not fit.
 STRUCTURAL = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from coremltools.proto import MIL_pb2
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.package.proto import MIL_pb2
 from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
 from forced_aligner.runtime.mil.damage import known_sizes, named, require_size
 from forced_aligner.runtime.mil.ops import lookup

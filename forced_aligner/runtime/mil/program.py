@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from coremltools.proto import MIL_pb2
 from numpy.typing import NDArray
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.package.contract import MAIN, WEIGHTS_FILE
+from forced_aligner.package.proto import MIL_pb2
 from forced_aligner.package.spec import read_spec
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
