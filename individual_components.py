@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Qwen3ASRForTokenClassification
 
-from forced_aligner.package.contract import COMPACT, MASKED, LayoutName
-from forced_aligner.package.metadata import Dimensions, Precision, conv_length
+from forced_aligner.package.contract import LENGTH_STEP, MASKED
+from forced_aligner.package.metadata import Dimensions, conv_length
 
 QUERY_BLOCK = 512  # the most query rows in one block of the decoder's attention
-LENGTH_STEP = 64  # decoder lengths are multiples of it
 
 
 class AudioConv(nn.Module):
@@ -397,11 +396,8 @@ class Component:
     wrapper: Callable[[Qwen3ASRForTokenClassification], nn.Module]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    mixed_precision: Precision
     description: str
-    is_default: bool = True
     varies: Literal["frames", "length"] | None = None  # the field of `Sizes` with one function for each value
-    layout: LayoutName = "five"
     uncompressed: tuple[Literal["last"], ...] = ()  # parts of a `Layered` wrapper that `--compress` leaves as they are
 
     @property
@@ -430,7 +426,6 @@ COMPONENTS: dict[str, Component] = {
                     "conv_features", (1, "chunk_tokens", "audio_hidden"), "frames of 80 ms; trim the padded ones"
                 ),
             ),
-            "float32",
             "Convolutions over one chunk of log-mel, with the chunk's positions added.",
         ),
         Component(
@@ -441,7 +436,6 @@ COMPONENTS: dict[str, Component] = {
                 TensorSpec("attention_mask", (1, 1, "frames", "frames"), "0 within a window, -1e4 elsewhere"),
             ),
             (TensorSpec("audio_embeddings", (1, "frames", "hidden"), _AUDIO_EMBEDDINGS),),
-            "float32",
             "Audio transformer and projector over whole attention windows; functions for several counts of frames.",
             varies="frames",
         ),
@@ -450,7 +444,6 @@ COMPONENTS: dict[str, Component] = {
             Embedding,
             (TensorSpec("input_ids", (1, "seq"), "token ids of the prompt", torch.int32),),
             (TensorSpec("embeddings", (1, "seq", "hidden"), "token vectors; audio frames replace the pads"),),
-            "float16",
             "Token embedding.",
         ),
         Component(
@@ -458,7 +451,6 @@ COMPONENTS: dict[str, Component] = {
             DecoderPrefill,
             _DECODER_INPUTS,
             (TensorSpec("output_hidden", (1, "length", "hidden"), "decoder states before the final norm"),),
-            "float32",
             "Causal decoder in one pass; one function for each sequence length, sharing their weights.",
             varies="length",
         ),
@@ -467,7 +459,6 @@ COMPONENTS: dict[str, Component] = {
             LMHead,
             (TensorSpec("hidden_states", (1, "seq", "hidden"), "decoder states at the <timestamp> positions"),),
             (TensorSpec("logits", (1, "seq", "num_classes"), "scores of the time classes"),),
-            "float32",
             "Final norm and timestamp classifier.",
         ),
         Component(
@@ -475,9 +466,7 @@ COMPONENTS: dict[str, Component] = {
             AudioEncoder,
             (_MEL,),
             (TensorSpec("audio_embeddings", (1, "chunk_tokens", "hidden"), _AUDIO_EMBEDDINGS),),
-            "float32",
             "Monolithic audio encoder, one chunk a call: faster, without attention across chunks, less accurate.",
-            is_default=False,
         ),
         Component(
             "audio",
@@ -487,10 +476,8 @@ COMPONENTS: dict[str, Component] = {
                 TensorSpec("row_mask", (1, 1, 1, "frames"), "0 at a real row, -1e4 at a padded one"),
             ),
             (TensorSpec("audio_embeddings", (1, "frames", "hidden"), _AUDIO_EMBEDDINGS),),
-            "float32",
             "Audio encoder over whole attention windows; functions for several counts of chunks.",
             varies="frames",
-            layout="compact",
         ),
         Component(
             "text",
@@ -500,19 +487,9 @@ COMPONENTS: dict[str, Component] = {
                 TensorSpec("time_class", (1, "length"), "the class with the highest score", torch.int32),
                 TensorSpec("probabilities", (1, "length", 3), "of the class before, the class, and the class after"),
             ),
-            "float32",
             "Causal decoder and timestamp classifier in one pass; one function for each sequence length.",
             varies="length",
-            layout="compact",
             uncompressed=("last",),
         ),
     )
 }
-# What a conversion of each layout may have, and what it has unless `--components` says less or more.
-COMPONENTS_OF: dict[LayoutName, tuple[str, ...]] = {
-    "five": tuple(key for key, component in COMPONENTS.items() if component.layout == "five"),
-    "compact": COMPACT.components,
-}
-DEFAULT_COMPONENTS = tuple(key for key in COMPONENTS_OF["five"] if COMPONENTS[key].is_default)
-DECODER_OF: dict[LayoutName, str] = {"five": "decoder_prefill", "compact": "text"}
-DEFAULTS_OF: dict[LayoutName, tuple[str, ...]] = {"five": DEFAULT_COMPONENTS, "compact": COMPACT.components}

@@ -242,9 +242,7 @@ def sweep(
     from forced_aligner.convert.options import parse_sizes
     from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.data.clips import load_clips
-    from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.sweep import PRESETS, SweepOptions, run_sweep, sweep_title
-    from forced_aligner.score.tables import print_rows
+    from forced_aligner.jobs.sweep_options import PRESETS, SweepOptions
 
     lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
     frames = parse_sizes("--audio-frames", audio_frames) or DEFAULT_FRAMES["iOS18"]
@@ -257,6 +255,12 @@ def sweep(
     clips = load_clips(dataset, dataset_dir, is_demo_model=is_demo, language=language, subset=subset, download=download)
     chosen = choose(clips, num_files)
     announce_choice(chosen, clips)
+
+    # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.jobs.each import list_failures
+    from forced_aligner.jobs.sweep import run_sweep, sweep_title
+    from forced_aligner.score.tables import print_rows
+
     result = run_sweep(checkpoint, chosen, output_dir, options)
     print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)

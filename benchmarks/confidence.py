@@ -35,8 +35,8 @@ def main(clips: Annotated[int, typer.Option(min=1, help="Fresh clips to align.")
     from forced_aligner.convert.options import Options
     from forced_aligner.jobs.convert import convert
     from forced_aligner.package.bundle import Bundle
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
     from forced_aligner.runtime.mil.backend import MilBackend
-    from individual_components import DEFAULT_COMPONENTS
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "m"

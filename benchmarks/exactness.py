@@ -51,11 +51,10 @@ def main() -> None:
     from forced_aligner.jobs.convert import convert
     from forced_aligner.jobs.reference import make_reference
     from forced_aligner.package.bundle import Bundle
-    from forced_aligner.package.contract import MONOLITHIC
+    from forced_aligner.package.contract import COMPONENTS_OF, MONOLITHIC
     from forced_aligner.runtime.mil.backend import MilBackend
     from forced_aligner.score.gate import Gate
     from forced_aligner.score.tables import SCORE_COLUMNS, score_cells
-    from individual_components import COMPONENTS_OF
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

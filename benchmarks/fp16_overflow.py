@@ -105,9 +105,9 @@ def converted_scores(checkpoint: Any, reference: Any, root: Path, folder: Path) 
     from forced_aligner.jobs.compare import compare
     from forced_aligner.jobs.convert import convert
     from forced_aligner.package.bundle import Bundle
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
     from forced_aligner.runtime.mil.backend import MilBackend
     from forced_aligner.score.gate import Gate
-    from individual_components import DEFAULT_COMPONENTS
 
     options = Options(DEFAULT_COMPONENTS, DECODER_LENGTHS, precision="float16", force=True)
     convert(checkpoint, folder, options)

@@ -44,8 +44,8 @@ def main(
     from forced_aligner.convert.options import Options
     from forced_aligner.jobs.convert import convert
     from forced_aligner.package.bundle import Bundle
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
     from forced_aligner.runtime.mil.backend import MilBackend
-    from individual_components import DEFAULT_COMPONENTS
 
     recording = long_recording(minutes * 60, SEED)
     with tempfile.TemporaryDirectory() as name:

@@ -154,8 +154,8 @@ def _package_words(checkpoint: "Checkpoint", clips: list[Clip], folder: Path) ->
     from forced_aligner.convert.options import Options
     from forced_aligner.jobs.convert import convert
     from forced_aligner.package.bundle import Bundle
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
     from forced_aligner.runtime.mil.backend import MilBackend
-    from individual_components import DEFAULT_COMPONENTS
 
     convert(checkpoint, folder, Options(DEFAULT_COMPONENTS, precision="float32"))
     bundle = Bundle.open(folder)

@@ -49,7 +49,7 @@ def main(
     from forced_aligner.convert.options import Options
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.calibrate import calibration_clips, calibration_inputs
-    from individual_components import DEFAULT_COMPONENTS
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
 
     checkpoint = find_checkpoint("demo")
     processor, model = load_processor(checkpoint.folder), load_model(checkpoint)

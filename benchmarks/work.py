@@ -231,7 +231,7 @@ def main(
 
     from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
     from forced_aligner.package.bundle import Bundle
-    from individual_components import LENGTH_STEP
+    from forced_aligner.package.contract import LENGTH_STEP
 
     target = folder / "work"
     measured(

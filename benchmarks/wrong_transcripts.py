@@ -92,7 +92,7 @@ def _converted(package: Path | None) -> Iterator[Path]:
     from forced_aligner.checkpoint.find import find_checkpoint
     from forced_aligner.convert.options import Options
     from forced_aligner.jobs.convert import convert
-    from individual_components import DEFAULT_COMPONENTS
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
 
     with tempfile.TemporaryDirectory() as name:
         convert(find_checkpoint("demo"), Path(name) / "m", Options(DEFAULT_COMPONENTS))

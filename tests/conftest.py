@@ -217,7 +217,7 @@ def converted_once(checkpoint, tmp_path_factory, name, *arguments, **options):
 @pytest.fixture(scope="session")
 def demo_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in all six packages, mixed precision."""
-    from individual_components import COMPONENTS_OF
+    from forced_aligner.package.contract import COMPONENTS_OF
 
     sizes = (DECODER_LENGTHS, AUDIO_FRAMES)
     return converted_once(demo_checkpoint, tmp_path_factory, "demo", COMPONENTS_OF["five"], *sizes)
@@ -226,7 +226,7 @@ def demo_bundle(demo_checkpoint, tmp_path_factory):
 @pytest.fixture(scope="session")
 def compact_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in the compact layout, in float32."""
-    from individual_components import DEFAULTS_OF
+    from forced_aligner.package.contract import DEFAULTS_OF
 
     options = {"layout": "compact", "precision": "float32"}
     sizes = (DECODER_LENGTHS, COMPACT_FRAMES)
@@ -273,7 +273,7 @@ def core_ml(monkeypatch, tmp_path_factory):
 @pytest.fixture(scope="session")
 def float16_bundle(demo_checkpoint, tmp_path_factory):
     """The demo aligner in the five default packages, all in float16."""
-    from individual_components import DEFAULT_COMPONENTS
+    from forced_aligner.package.contract import DEFAULT_COMPONENTS
 
     folder = tmp_path_factory.mktemp("bundle") / "float16"
     return converted(demo_checkpoint, folder, DEFAULT_COMPONENTS, FLOAT16_LENGTHS, FLOAT16_FRAMES, precision="float16")

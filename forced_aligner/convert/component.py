@@ -46,7 +46,7 @@ def convert_component(
         calibration: of the component; its `kept_float32` ops stay in FP32.
         quantized: the weights that were compressed with calibration clips.
     """
-    precision = options.component_precision(component)
+    precision = options.component_precision(component.key)
     sizes = _function_sizes(component, metadata)
     preset = options.presets[component.key]
     wrapper = component.wrapper(model.module).eval()

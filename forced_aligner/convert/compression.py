@@ -7,15 +7,13 @@ layout is that of coremltools' serialiser: the parameters of a constexpr op are 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forced_aligner.base.errors import UserError
-from forced_aligner.package.contract import TOKEN_TABLE
 from forced_aligner.package.coremltools_internals import linear_quantize_weights, palettize_weights
 from forced_aligner.package.metadata import Compression
 from forced_aligner.package.proto import MIL_pb2
@@ -23,8 +21,6 @@ from forced_aligner.package.proto import MIL_pb2
 INT4_BLOCK = 32  # input channels that share a scale
 PALETTE_BITS = 6
 MIN_ELEMENTS = 2048  # coremltools' own threshold: below it, a scale or a palette costs more than it saves
-TABLE_PRESETS = ("none", "int8")  # a row of another one would not be made of whole bytes
-UNCOMPRESSED = ("lm_head",)  # unless named in --compress: it is small, and its rows decide between neighbouring bins
 MAX_KMEANS_ROUNDS = 200  # the iteration ends earlier when no centre moves
 _CHUNK_ELEMENTS = 1 << 24  # of a weight, counted at once
 _WEIGHT_OF = {"linear": "weight", "conv": "weight", "gather": "x"}  # op -> its compressible argument
@@ -44,46 +40,6 @@ class ConstexprOp:
 
     op: str
     parameters: Mapping[str, ConstexprParameter]
-
-
-def parse_compress(text: str, components: Sequence[str]) -> dict[str, Compression]:
-    """The preset of each component from `--compress`.
-
-    Args:
-        text: a preset for all components, `component=preset` for some, or both: `int8,decoder_prefill=int4`.
-        components: the keys of the components that are converted.
-
-    Raises:
-        UserError: an unknown preset or component, two presets for one, or one that a token table cannot have.
-    """
-    presets: dict[str, Compression] = {preset: preset for preset in get_args(Compression)}
-    named: dict[str, Compression] = {}
-    common: list[Compression] = []
-    for part in (part.strip() for part in text.split(",")):
-        key, equals, preset = part.rpartition("=")
-        if preset not in presets:
-            raise UserError(f"--compress takes {', '.join(presets)}, or component=preset, not {part[:80]!r}")
-        if equals and key not in components:
-            raise UserError(
-                f"--compress names {key[:80]!r}, which is not converted; expected some of {', '.join(components)}"
-            )
-        if key in named or (not equals and common):
-            raise UserError(f"--compress gives {key or 'all components'} two presets ({text[:80]}): give one")
-        if equals:
-            named[key] = presets[preset]
-        else:
-            common.append(presets[preset])
-    if named.get(TOKEN_TABLE, "none") not in TABLE_PRESETS:
-        raise UserError(f"--compress gives {TOKEN_TABLE} {named[TOKEN_TABLE]}, but it takes none or int8 alone")
-    default = common[0] if common else "none"
-    return {key: named.get(key, _default_preset(key, default)) for key in components}
-
-
-def _default_preset(component: str, preset: Compression) -> Compression:
-    """The preset of a component that `--compress` does not name, if it gives `preset` to all."""
-    if component in UNCOMPRESSED:
-        return "none"
-    return "int8" if component == TOKEN_TABLE and preset not in TABLE_PRESETS else preset
 
 
 def compressible(block: MIL_pb2.Block) -> set[str]:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target
+from forced_aligner.convert.presets import parse_compress
 from forced_aligner.package.contract import (
+    COMPONENTS_OF,
+    FLOAT16_IN_MIXED,
+    LENGTH_STEP,
     MAX_AUDIO_FRAMES,
     MAX_DECODER_LENGTH,
     MAX_FUNCTIONS,
@@ -17,7 +20,6 @@ from forced_aligner.package.contract import (
     layout_of,
 )
 from forced_aligner.package.metadata import Compression, Precision
-from individual_components import COMPONENTS, COMPONENTS_OF, LENGTH_STEP, Component
 
 ROUNDED = ("embedding", TOKEN_TABLE)  # each of their rows is an output of its own, so rounding is the best for it
 MAX_DIGITS = 9  # of a size; Python itself refuses to read thousands of digits
@@ -53,7 +55,7 @@ class Options:
     deployment_target: Target = "iOS18"
     ane: bool = True
     optimize: bool = True
-    compress: str = "none"  # see compression.parse_compress
+    compress: str = "none"  # see presets.parse_compress
     calibrate: int = 0  # number of clips to run; 0: no calibration
     calibration_dataset: str = "auto"
     force: bool = False
@@ -75,11 +77,13 @@ class Options:
     def has_float16(self) -> bool:
         """Whether a component computes in FP16."""
         keys = [key for key in self.components if key != TOKEN_TABLE]
-        return any(self.component_precision(COMPONENTS[key]) == "float16" for key in keys)
+        return any(self.component_precision(key) == "float16" for key in keys)
 
-    def component_precision(self, component: Component) -> Precision:
+    def component_precision(self, key: str) -> Precision:
         """The precision of one component."""
-        return component.mixed_precision if self.precision == "mixed" else self.precision
+        if self.precision != "mixed":
+            return self.precision
+        return "float16" if key in FLOAT16_IN_MIXED else "float32"
 
     def validate(self) -> None:
         """Check the options, as far as this is possible without the model.

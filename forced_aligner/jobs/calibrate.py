@@ -31,11 +31,10 @@ from forced_aligner.data.choice import choose
 from forced_aligner.data.clips import load_calibration_clips
 from forced_aligner.data.records import Clip
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import TOKEN_TABLE
+from forced_aligner.package.contract import LENGTH_STEP, TOKEN_TABLE
 from forced_aligner.package.metadata import BundleMetadata, Calibration, Compression
 from forced_aligner.package.provenance import ALIGNING_ROOMS, CONVERTING_ROOMS, source_digest
 from forced_aligner.runtime.mil.backend import MilBackend
-from individual_components import LENGTH_STEP
 
 if TYPE_CHECKING:
     pass

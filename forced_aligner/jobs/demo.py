@@ -21,10 +21,10 @@ from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.alignment_picture import plot_alignment
 from forced_aligner.output.figure import is_own_picture
+from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport, Reference
-from individual_components import DEFAULT_COMPONENTS
 
 MODEL_FOLDER = "forced-aligner"
 PICTURE_FILE = "alignment.png"

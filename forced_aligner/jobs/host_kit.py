@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +18,15 @@ from forced_aligner.align.times import SNAPPED_RUN
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest
-from forced_aligner.base.records import file_of, read_json, write_json
+from forced_aligner.base.records import write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.jobs.golden import CUT, GOLDEN_CLIPS, GoldenClip, Tensors, golden_file, reference_stages
+from forced_aligner.jobs.places import check_kit, require_kit
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import COMPACT, FIVE, MASKED, layout_of
-from forced_aligner.package.folder import check_place, write_folder
+from forced_aligner.package.contract import FIVE, MASKED
+from forced_aligner.package.folder import write_folder
 from forced_aligner.package.host_kit import host as reference_host
 from forced_aligner.package.host_kit.config import (
     Audio,
@@ -61,56 +61,6 @@ LAYOUT = [
     "for each word: its tokens, timestamp, timestamp",
 ]
 FILES = Files()
-
-
-def check_kit(folder: Path, components: Collection[str], *others: Path) -> None:
-    """Refuse, before the conversion of `components`, what `write_kit` would refuse after it.
-
-    Args:
-        folder: of the kit.
-        components: of the converted folder.
-        others: the converted folder, and others that are written.
-
-    Raises:
-        UserError: a component is missing, `folder` is in one of `others` or around it, or is there and is no kit.
-    """
-    if layout_of(components) is COMPACT:
-        raise UserError("a host kit is for the five packages: leave out --layout compact, or --host-kit")
-    if missing := missing_for_kit(components):
-        raise UserError(f"a host kit needs {', '.join(missing)} too: add to --components, or leave out --host-kit")
-    kit = folder.resolve()
-    for other in others:
-        if kit.is_relative_to(other.resolve()) or other.resolve().is_relative_to(kit):
-            raise UserError(f"--host-kit {folder} and {other} are the same or one in the other: choose another place")
-    check_place(folder, require_kit)
-
-
-def missing_for_kit(components: Collection[str]) -> list[str]:
-    """The components that a kit needs beside `components`."""
-    return [key for key in FIVE.components if key not in components]
-
-
-def require_kit(folder: Path, option: str = "--host-kit") -> None:
-    """Refuse a folder that is not a host kit, or that holds other files or changed ones.
-
-    Raises:
-        UserError: it is none; the sentence ends with the option to give another folder to.
-    """
-    remedy = f"choose another folder for {option}"
-    if not file_of(HostConfig)(folder / CONFIG_FILE):
-        raise UserError(f"{folder} is not a host kit: {remedy}")
-    config = read_json(HostConfig, folder / CONFIG_FILE, remedy)
-    written = config.sha256 | {
-        f"{config.golden_vectors.folder}/{clip.name}": clip.sha256 for clip in config.golden_vectors.clips
-    }
-    foreign = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        is_ours = path.is_dir() or path.name == ".DS_Store" or name == CONFIG_FILE
-        if not is_ours and (name not in written or file_digest(path) != written[name]):
-            foreign.append(name)
-    if foreign:
-        raise UserError(f"{folder} holds {', '.join(foreign[:3])}, which no host kit was written with: {remedy}")
 
 
 def write_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> None:

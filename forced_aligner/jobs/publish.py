@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from forced_aligner.base.console import log
-from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
-from forced_aligner.jobs.host_kit import fill_kit, missing_for_kit, require_kit
+from forced_aligner.jobs.host_kit import fill_kit
 from forced_aligner.jobs.model_card import license_notice, model_card
-from forced_aligner.package.bundle import Bundle, package_digest, require_own_files
-from forced_aligner.package.contract import COMPILED_SUFFIX, compiled_name, layout_of
-from forced_aligner.package.folder import check_place, write_folder
+from forced_aligner.jobs.places import CARD_FILE, LICENSE_FILE, NOTICE_FILE, missing_for_kit, require_own_hub_folder
+from forced_aligner.package.bundle import Bundle, package_digest
+from forced_aligner.package.contract import COMPILED_SUFFIX, compiled_name
+from forced_aligner.package.folder import write_folder
 from forced_aligner.package.host_kit.stages import HOST_FOLDER
 from forced_aligner.package.metadata import BundleMetadata, CompiledRecord
 from forced_aligner.package.provenance import APACHE, Provenance, find_provenance
@@ -27,41 +26,7 @@ from forced_aligner.runtime.measurements import BenchmarkReport
 from forced_aligner.runtime.refusal import explained
 from forced_aligner.score.records import ParityReport
 
-CARD_FILE = "README.md"
-LICENSE_FILE = "LICENSE"
-NOTICE_FILE = "NOTICE"
 MeasuredT = TypeVar("MeasuredT", ParityReport, BenchmarkReport)
-
-
-def check_hub_folder(
-    folder: Path, source: Path, components: Collection[str], model_id: str, base_model: str | None
-) -> None:
-    """Refuse, before the conversion into `source`, everything that `lay_out` would refuse after it.
-
-    Raises:
-        UserError: `folder` was not made by `--package`, `components` cannot align, or `base_model` does not fit.
-    """
-    find_provenance(model_id, base_model)
-    if folder.resolve() == source.resolve():
-        raise UserError(f"--package {folder} is the converted folder itself: choose another one")
-    if not {*layout_of(components).components} <= {*components}:
-        raise UserError(f"--package needs components that can align, not only {', '.join(components)}")
-    check_place(folder, _require_own)
-
-
-def _require_own(folder: Path) -> None:
-    """Refuse a folder that `--package` did not make. A folder that it made is written anew."""
-    remedy = "choose another folder for --package"
-    if not all((folder / name).is_file() for name in (METADATA_FILE, CARD_FILE, NOTICE_FILE)):
-        raise UserError(f"{folder} is not a folder that --package made: {remedy}")
-    check_place(folder / HOST_FOLDER, partial(require_kit, option="--package"))
-    metadata = read_json(BundleMetadata, folder / METADATA_FILE, remedy)
-    compiled = [compiled_name(record.package) for record in metadata.components.values()]
-    require_own_files(
-        folder,
-        [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, HOST_FOLDER, *compiled],
-        remedy=remedy,
-    )
 
 
 def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoint: Checkpoint | None = None) -> None:
@@ -84,7 +49,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoin
     origin = find_provenance(metadata.model_id, base_model)
     parity, why_unmeasured = read_parity(source, metadata)
     speed, why_untimed = read_benchmark(source, metadata)
-    with write_folder(folder, _require_own) as new:
+    with write_folder(folder, require_own_hub_folder) as new:
         for record in metadata.components.values():
             hidden = shutil.ignore_patterns(".*")
             shutil.copytree(source / record.package, new / record.package, ignore=hidden)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
@@ -47,6 +46,8 @@ def align_with_pytorch(
     Raises:
         UserError: no words, a language that is not served, or audio beyond the head's end.
     """
+    import torch
+
     check_duration(samples, model.config.num_labels * processor.timestamp_segment_time / 1000)
     split_words(transcript, language)  # for its one-sentence errors
     inputs, word_lists = processor.prepare_forced_aligner_inputs(samples, transcript, language)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
@@ -15,7 +12,6 @@ from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
 from forced_aligner.base.records import file_of, to_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
-from forced_aligner.convert.options import Options
 from forced_aligner.data.records import Clip
 from forced_aligner.jobs.calibrate import audio_digest, calibration_clips
 from forced_aligner.jobs.compare import compare
@@ -23,64 +19,16 @@ from forced_aligner.jobs.component_scores import Call, measure_component, record
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.reference import make_reference
+from forced_aligner.jobs.sweep_options import CALIBRATED, SweepOptions
 from forced_aligner.output.figure import is_own_picture
 from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import LayoutName
-from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import FailedClip, ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
-from individual_components import DECODER_OF, DEFAULTS_OF
 
 SWEEP_FILE = "sweep.json"
 PICTURE_FILE = "sweep.png"
-# What `convert-coreml.py` is given for each preset; {decoder} is the component with the decoder's weights. Calibrated
-# weights are fitted to clips, the others are rounded.
-PRESETS: dict[str, dict[str, Any]] = {
-    "float32": {"precision": "float32"},
-    "mixed": {"precision": "mixed"},
-    "float16": {"precision": "float16"},
-    "int8-calibrated": {"precision": "float16", "compress": "int8"},
-    "int8": {"precision": "float16", "compress": "int8"},
-    "int8-int4-calibrated": {"precision": "float16", "compress": "int8,{decoder}=int4"},
-    "int6": {"precision": "float16", "compress": "int6"},
-    "int4-calibrated": {"precision": "float16", "compress": "int4"},
-    "int4": {"precision": "float16", "compress": "int4"},
-}
-CALIBRATED = "-calibrated"  # ends the name of a preset whose weights are fitted to clips
-
-
-@dataclass(frozen=True)
-class SweepOptions:
-    """What `sweep` was asked for; `calibrate` is the number of clips for the calibrated presets."""
-
-    presets: Sequence[str]
-    decoder_lengths: tuple[int, ...]
-    audio_frames: tuple[int, ...]
-    runtime: RuntimeOptions
-    layout: LayoutName = "five"
-    calibrate: int = 64
-    calibration_dataset: str = "auto"
-
-    def conversion(self, preset: str) -> Options:
-        """The options of a preset's conversion. A folder of the same conversion stays, another one is replaced."""
-        given = dict(PRESETS[preset])
-        given["compress"] = given.get("compress", "none").format(decoder=DECODER_OF[self.layout])
-        if preset.endswith(CALIBRATED):
-            given |= {"calibrate": self.calibrate, "calibration_dataset": self.calibration_dataset}
-        sizes = (self.decoder_lengths, self.audio_frames)
-        return Options(DEFAULTS_OF[self.layout], *sizes, force=True, keep_same=True, layout=self.layout, **given)
-
-    def validate(self) -> None:
-        """Refuse a preset that is not in `PRESETS`.
-
-        Raises:
-            UserError: one is not.
-        """
-        for preset in self.presets:
-            if preset not in PRESETS:
-                raise UserError(f"no preset {preset!r}; expected some of {', '.join(PRESETS)}")
 
 
 def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: SweepOptions) -> Sweep:

@@ -21,6 +21,7 @@ COMPILED_SUFFIX = ".mlmodelc"
 MAX_DECODER_LENGTH = 16_384
 MAX_AUDIO_FRAMES = 5_200
 MAX_FUNCTIONS = 32  # of one package
+LENGTH_STEP = 64  # decoder lengths are multiples of it
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ MONOLITHIC = Layout("monolithic", ("audio_encoder", *_TEXT))
 TOKEN_TABLE = "token_table"  # a file instead of a package
 COMPACT = Layout("compact", ("audio", TOKEN_TABLE, "text"))
 LAYOUTS = (FIVE, MONOLITHIC, COMPACT)  # where a folder holds several, the first one is run
+# What a conversion of each layout may have, and what it has unless `--components` says less or more.
+COMPONENTS_OF: dict[LayoutName, tuple[str, ...]] = {
+    "five": tuple(dict.fromkeys(FIVE.components + MONOLITHIC.components)),
+    "compact": COMPACT.components,
+}
+DEFAULT_COMPONENTS = FIVE.components
+DEFAULTS_OF: dict[LayoutName, tuple[str, ...]] = {"five": DEFAULT_COMPONENTS, "compact": COMPACT.components}
+DECODER_OF: dict[LayoutName, str] = {"five": "decoder_prefill", "compact": "text"}
+FLOAT16_IN_MIXED = ("embedding",)  # the components that `--precision mixed` puts into FP16; its rows are looked up
 
 
 def layout_of(components: Collection[str]) -> Layout:

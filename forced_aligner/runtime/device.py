@@ -12,8 +12,10 @@ def require_device(name: DeviceName) -> None:
     Raises:
         UserError: PyTorch has no such device.
     """
+    if name == "cpu":
+        return
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise UserError("--device cuda needs an NVIDIA GPU that PyTorch sees, and it sees none; use --device cpu")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from librosa.filters import mel as librosa_filters
 from numpy.typing import NDArray
 
 from forced_aligner.package.host_kit.golden import Golden
@@ -108,6 +107,8 @@ class Formulas:
 
     def _filters(self, *, htk: bool, norm: str | None) -> Array:
         """(bins, n_fft // 2 + 1). librosa warns of HTK filters that no frequency falls into, which is no news here."""
+        from librosa.filters import mel as librosa_filters
+
         mel = self._mel
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Empty filters")

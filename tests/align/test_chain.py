@@ -15,10 +15,10 @@ from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.reference import align_with_pytorch
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.runtime.coreml import CoreMLBackend
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Function
-from individual_components import DEFAULT_COMPONENTS
 
 
 @pytest.fixture(scope="module")

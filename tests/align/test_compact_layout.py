@@ -22,12 +22,11 @@ from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.publish import CARD_FILE, lay_out
 from forced_aligner.jobs.reference import align_with_pytorch
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import COMPACT, FIVE, TOKEN_TABLE
+from forced_aligner.package.contract import COMPACT, DEFAULTS_OF, FIVE, TOKEN_TABLE
 from forced_aligner.package.metadata import BundleMetadata
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
 from forced_aligner.score.records import Reference
-from individual_components import DEFAULTS_OF
 from tests.conftest import converted
 
 PARTS = DEFAULTS_OF["compact"]

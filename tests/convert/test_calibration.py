@@ -15,11 +15,10 @@ from forced_aligner.jobs.calibrate import measure_magnitudes
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import WEIGHTS_FILE
+from forced_aligner.package.contract import DEFAULT_COMPONENTS, WEIGHTS_FILE
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
-from individual_components import DEFAULT_COMPONENTS
 
 CLIPS = 5  # none longer than 5 s: one decoder length
 OPTIONS = {"components": DEFAULT_COMPONENTS, "decoder_lengths": (256,), "audio_frames": (104,), "precision": "float16"}

@@ -10,10 +10,9 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbe
 
 from forced_aligner.align.positions import rotary_embedding, row_mask, window_mask
 from forced_aligner.convert.metadata import read_dimensions
-from forced_aligner.package.contract import TOKEN_TABLE
+from forced_aligner.package.contract import COMPONENTS_OF, TOKEN_TABLE
 from individual_components import (
     COMPONENTS,
-    COMPONENTS_OF,
     Audio,
     AudioConv,
     AudioEncoder,

@@ -21,7 +21,7 @@ from forced_aligner.convert.options import Options
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle, package_size
-from forced_aligner.package.contract import WEIGHTS_FILE
+from forced_aligner.package.contract import DEFAULT_COMPONENTS, WEIGHTS_FILE
 from forced_aligner.package.spec import file_values, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.backend import MilBackend
@@ -29,7 +29,6 @@ from forced_aligner.runtime.mil.program import Program
 from forced_aligner.runtime.mil.registry import lookup
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
-from individual_components import DEFAULT_COMPONENTS
 
 PRESETS = ("int8", "int6", "int4")
 RNG = np.random.default_rng(0)

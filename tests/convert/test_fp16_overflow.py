@@ -18,10 +18,10 @@ from forced_aligner.convert.options import Options
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
-from individual_components import DEFAULT_COMPONENTS
 
 CLIPS = 4  # none longer than 6 s: one decoder length
 

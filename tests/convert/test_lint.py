@@ -10,11 +10,10 @@ from forced_aligner.convert.fp16 import FP16_MAX
 from forced_aligner.convert.lint import ANE_COMPONENTS, FLOATS, IOS17_OPSET, lint_package
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
-from forced_aligner.package.contract import SPEC_FILE, WEIGHTS_FILE
+from forced_aligner.package.contract import DEFAULT_COMPONENTS, SPEC_FILE, WEIGHTS_FILE
 from forced_aligner.package.spec import file_values
 from forced_aligner.package.weight_file import BLOB_RECORD
 from forced_aligner.runtime.mil.program import Program
-from individual_components import DEFAULT_COMPONENTS
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from safetensors.numpy import save
 
 from forced_aligner.align.audio import load_clip
 from forced_aligner.align.chain import Aligner
+from forced_aligner.align.prompt import Prompt
 from forced_aligner.align.words import split_words
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest
@@ -27,11 +28,11 @@ from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.golden import reference_stages
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import DEFAULT_COMPONENTS, DEFAULTS_OF
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
-from individual_components import DEFAULT_COMPONENTS, DEFAULTS_OF
 
 CLIPS = 6
 SIZES = {"decoder_lengths": (768,), "audio_frames": (208,)}
@@ -130,7 +131,8 @@ def test_the_head_is_fitted_if_it_is_named_in_float32_too(demo_checkpoint, tmp_p
 
 def test_the_clips_go_the_way_that_transformers_goes(demo_checkpoint, demo_model, demo_processor, clips, tmp_path):
     metadata = expected_metadata(demo_checkpoint, demo_processor, options())
-    inputs = [calibration_inputs(demo_processor, metadata, clip) for clip in clips]
+    prompt = Prompt(demo_processor.tokenizer.backend_tokenizer, metadata.token_ids)
+    inputs = [calibration_inputs(prompt, metadata, clip) for clip in clips]
     quantizer = Quantizer(LazyModel(demo_checkpoint), Presets(), inputs, QuantizedWeights(tmp_path / "store", "run"))
     audio = quantizer.audio()
     decoder = quantizer.decoder(audio)

@@ -23,11 +23,11 @@ from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.convert.options import Options
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import SPEC_FILE
+from forced_aligner.package.contract import COMPONENTS_OF, SPEC_FILE
 from forced_aligner.package.folder import write_folder
 from forced_aligner.package.provenance import PROJECT, tool_versions, version_string
 from forced_aligner.runtime.mil.program import Program
-from individual_components import COMPONENTS, COMPONENTS_OF
+from individual_components import COMPONENTS
 
 QUICK = ("embedding", "lm_head")  # what converts in a second
 

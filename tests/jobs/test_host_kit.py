@@ -21,16 +21,17 @@ from forced_aligner.base.paths import ROOT
 from forced_aligner.base.records import read_json
 from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.golden import GOLDEN_CLIPS
-from forced_aligner.jobs.host_kit import check_kit, write_kit
-from forced_aligner.jobs.publish import check_hub_folder, lay_out
+from forced_aligner.jobs.host_kit import write_kit
+from forced_aligner.jobs.places import check_hub_folder, check_kit
+from forced_aligner.jobs.publish import lay_out
 from forced_aligner.jobs.reference import align_with_pytorch
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.package.host_kit.config import HostConfig
 from forced_aligner.package.host_kit.golden import Golden
 from forced_aligner.package.host_kit.stages import STAGES, in_order, stage_of
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.host_mistakes import distance
-from individual_components import DEFAULT_COMPONENTS
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,14 @@ from forced_aligner.checkpoint.find import find_checkpoint
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.jobs.model_card import text as markdown
-from forced_aligner.jobs.publish import CARD_FILE, check_hub_folder, lay_out
+from forced_aligner.jobs.places import CARD_FILE, check_hub_folder
+from forced_aligner.jobs.publish import lay_out
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.package.provenance import PROJECT, find_provenance
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport, Reference
-from individual_components import DEFAULT_COMPONENTS
 
 UNMEASURED = (None, "nobody did", None, "nobody did")  # parity and speed
 SERVED = ["de", "en", "es", "fr", "it", "ja", "ko", "pt", "ru", "yue", "zh"]

@@ -14,9 +14,11 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE, ROOT
 from forced_aligner.base.records import read_json
 from forced_aligner.jobs.component_scores import measure_component, record_calls
-from forced_aligner.jobs.sweep import PRESETS, SWEEP_FILE, SweepOptions, run_sweep, size_point
+from forced_aligner.jobs.sweep import SWEEP_FILE, run_sweep, size_point
+from forced_aligner.jobs.sweep_options import PRESETS, SweepOptions
 from forced_aligner.output.size_picture import plot_sizes
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.contract import DECODER_OF, DEFAULT_COMPONENTS
 from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
@@ -25,7 +27,6 @@ from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
 from forced_aligner.score.records import Reference, SampleScores, Sweep
 from forced_aligner.score.report import ScoredClip, make_report, sweep_row
-from individual_components import DECODER_OF, DEFAULT_COMPONENTS
 
 CLIPS = 3
 

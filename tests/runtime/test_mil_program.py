@@ -16,14 +16,14 @@ from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.package.bundle import Bundle
-from forced_aligner.package.contract import WEIGHTS_FILE
+from forced_aligner.package.contract import DEFAULT_COMPONENTS, WEIGHTS_FILE
 from forced_aligner.package.spec import file_values, tensor_type
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.mil.program import Program
 from forced_aligner.runtime.options import RuntimeOptions
-from individual_components import COMPONENTS, DEFAULT_COMPONENTS, Sizes
+from individual_components import COMPONENTS, Sizes
 
 
 def wrapper_inputs(component, sizes, seed=0):

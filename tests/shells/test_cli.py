@@ -16,7 +16,7 @@ import soundfile
 from forced_aligner.align.long_recording import align_recording
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.jobs.benchmark.options import BenchmarkOptions
-from individual_components import DEFAULT_COMPONENTS
+from forced_aligner.package.contract import DEFAULT_COMPONENTS
 
 ROOT = Path(__file__).parents[2]
 INFER = "run_coreml_inference.py"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from forced_aligner.jobs.golden import GOLDEN_CLIPS
-from individual_components import COMPONENTS_OF
+from forced_aligner.package.contract import COMPONENTS_OF
 from tests.conftest import AUDIO_FRAMES, DECODER_LENGTHS
 
 
