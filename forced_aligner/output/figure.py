@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from forced_aligner.base.files import write_whole
+from forced_aligner.base.files import start_of, write_whole
 from forced_aligner.package.provenance import PROJECT
 
 matplotlib.use("Agg")  # files only: no window, no display
@@ -69,13 +67,5 @@ def is_own_picture(path: Path) -> bool:
 
     What cannot be read is not.
     """
-    try:  # a link is not followed, and a FIFO not waited for
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            start = os.read(descriptor, PNG_START_BYTES) if is_regular else b""
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return False
+    start = start_of(path, PNG_START_BYTES)
     return start.startswith(PNG_SIGNATURE) and _NAME_CHUNK in start.split(b"IDAT")[0]

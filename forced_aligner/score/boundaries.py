@@ -18,6 +18,15 @@ def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDAr
     Raises:
         UserError: the two lists do not have the same words in the same order.
     """
+    return np.abs(boundary_differences_ms(words, reference))
+
+
+def boundary_differences_ms(words: list[WordTime], reference: list[WordTime]) -> NDArray[np.float64]:
+    """As `boundary_errors_ms`, with a sign: what is later than in the reference is positive.
+
+    Raises:
+        UserError: see `boundary_errors_ms`.
+    """
     if [word.text for word in words] != [word.text for word in reference]:
         raise UserError(
             f"the words differ ({len(words)} against {len(reference)}): the reference was made from another "
@@ -25,11 +34,11 @@ def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDAr
         )
     return np.array(
         [
-            error_ms
+            difference_ms
             for word, expected in zip(words, reference, strict=True)
-            for error_ms in (
-                abs(word.start_time_ms - expected.start_time_ms),
-                abs(word.end_time_ms - expected.end_time_ms),
+            for difference_ms in (
+                word.start_time_ms - expected.start_time_ms,
+                word.end_time_ms - expected.end_time_ms,
             )
         ]
     )

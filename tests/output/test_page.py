@@ -27,8 +27,9 @@ from forced_aligner.jobs.recording_page import recording_page
 from forced_aligner.output import mel_tiles as mel_tiles_module
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.mel_tiles import COLORS, TILE_S, mel_tiles
-from forced_aligner.output.page import MAX_PARAGRAPH_WORDS, PARAGRAPH_WORDS, SOURCES, clock, paragraphs
+from forced_aligner.output.page import MAX_PARAGRAPH_WORDS, PARAGRAPH_WORDS, clock, paragraphs
 from forced_aligner.output.page_audio import audio_link, embedded_audio
+from forced_aligner.output.page_template import SOURCES
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
 
 HOSTILE = [
