@@ -39,5 +39,4 @@ def results_page(
         notes: a line each.
         pictures: are shown on white, since they are drawn for it.
     """
-    values = {"title": visible(title), "tables": tables, "notes": notes, "pictures": pictures}
-    return render(PAGE, {}, **values)
+    return render(PAGE, {}, title=visible(title), tables=tables, notes=notes, pictures=pictures)

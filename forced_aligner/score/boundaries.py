@@ -10,6 +10,8 @@ from forced_aligner.data.records import WordTime
 from forced_aligner.score.records import Scores
 
 SAME_BIN_MS = 0.5  # times are whole milliseconds: a smaller difference is the same bin
+STEP_MS = 80.0  # of the histogram: a time bin
+LEAST_STEPS, MOST_STEPS = 3, 11  # on either side of the histogram
 
 
 def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDArray[np.float64]:
@@ -42,6 +44,19 @@ def boundary_differences_ms(words: list[WordTime], reference: list[WordTime]) ->
             )
         ]
     )
+
+
+def error_counts(differences_ms: NDArray[np.float64]) -> dict[int, int]:
+    """How many differences, (boundaries,), lie in each step of 80 ms: a histogram.
+
+    Step 0 holds what is in the same bin, step 1 what is up to 80 ms later, step -1 what is up to 80 ms earlier, and so
+    on. There are as many steps on either side, and the outermost holds all that lies beyond the one before it.
+    """
+    steps = np.ceil(np.abs(differences_ms) / STEP_MS)
+    steps[np.abs(differences_ms) < SAME_BIN_MS] = 0
+    last = int(np.clip(steps.max() + 1, LEAST_STEPS, MOST_STEPS))
+    steps = np.sign(differences_ms) * np.minimum(steps, last)
+    return {step: int((steps == step).sum()) for step in range(-last, last + 1)}
 
 
 def score_errors(errors_ms: NDArray[np.float64]) -> Scores:

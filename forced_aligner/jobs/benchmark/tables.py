@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from forced_aligner.base.console import show_table
 from forced_aligner.base.result_table import ResultTable
 from forced_aligner.base.text import visible
+from forced_aligner.output.results_page import Picture, results_page
 from forced_aligner.runtime.compute_plan import NOT_SAID
 from forced_aligner.runtime.measurements import BenchmarkReport, ClipTiming, FunctionPlan, FunctionTiming
 
@@ -24,6 +25,18 @@ def print_benchmark(report: BenchmarkReport) -> None:
 def benchmark_tables(report: BenchmarkReport) -> list[ResultTable]:
     """A table of the functions, one of the clips, and Core ML's plan where there is one."""
     return [_function_table(report), _clip_table(report), *_plan_tables(report)]
+
+
+def benchmark_page(report: BenchmarkReport, picture: bytes | None) -> str:
+    """The page of a benchmark: its tables and notes, what failed, and the picture where there is one."""
+    failed = [f"failed: {missing.what} on {missing.computes_on}: {missing.reason}" for missing in report.failed]
+    alt = "The time of each stage of each clip. The table of the clips has the same figures."
+    return results_page(
+        f"{report.model_id}: {measured_on(report)}",
+        benchmark_tables(report),
+        notes=[*benchmark_notes(report), *failed],
+        pictures=[Picture(picture, alt)] if picture else [],
+    )
 
 
 def measured_on(report: BenchmarkReport) -> str:
