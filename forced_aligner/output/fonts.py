@@ -52,20 +52,25 @@ def fonts(text: str) -> list[str]:
 
 @cache
 def cjk_fonts() -> tuple[list[FT2Font], list[FT2Font]]:
-    """The installed fonts that have letters of Chinese, Japanese or Korean, the most liked first; and the coarse ones.
-
-    matplotlib keeps a list of the installed fonts in a file, which lacks what was installed since. Its own fonts have
-    a few symbols, and one with a box for every letter.
-    """
-    paths = {entry.fname for entry in font_manager.fontManager.ttflist} | set(font_manager.findSystemFonts())
+    """The installed fonts with letters of Chinese, Japanese or Korean, the most liked first; and the coarse ones."""
     found = []
-    for path in sorted(path for path in paths if not path.startswith(matplotlib.get_data_path())):
+    for path in font_paths():
         with contextlib.suppress(OSError, RuntimeError, UnicodeError):  # a font that is damaged, or gone
             font = FT2Font(path)
             if _had(font, set(SAMPLES)):
                 found.append(font)
     fine = [font for font in found if not font.family_name.startswith(COARSE)]
     return sorted(fine, key=_dislike), [font for font in found if font not in fine]
+
+
+def font_paths() -> list[str]:
+    """The installed fonts.
+
+    matplotlib keeps a list of them in a file, which lacks what was installed since. Its own fonts are left out: they
+    have a few symbols, and one has a box for every letter.
+    """
+    paths = {entry.fname for entry in font_manager.fontManager.ttflist} | set(font_manager.findSystemFonts())
+    return sorted(path for path in paths if not path.startswith(matplotlib.get_data_path()))
 
 
 def _had(font: FT2Font, letters: set[str]) -> set[str]:
