@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
+from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest, is_file, require_writable
 from forced_aligner.base.journal import Journal, digest_of, journal_of, journal_path
@@ -86,6 +87,7 @@ def compare_and_write(
         outputs.write(output, to_json(report), "the report", may_replace)
         if page is not None:
             write_parity_page(report, clips, root, page, outputs)
+            log(f"the page is {page} ({page.stat().st_size / 1e6:.1f} MB)")
         if not report.failed:
             journal.remove()
     return report, [clip.alignment for clip in clips]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from functools import cache
 
@@ -87,7 +88,7 @@ def _dislike(font: FT2Font) -> tuple[int, bool]:
 
 def _known_name(font: FT2Font) -> str:
     """The name by which matplotlib finds a font, which it is told of if it does not know it."""
-    manager = font_manager.fontManager
-    if not any(entry.fname == font.fname for entry in manager.ttflist):
-        manager.addfont(font.fname)
+    manager, path = font_manager.fontManager, os.fsdecode(font.fname)
+    if not any(entry.fname == path for entry in manager.ttflist):
+        manager.addfont(path)
     return font_manager.ttfFontProperty(font).name
