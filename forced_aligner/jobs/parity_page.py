@@ -24,7 +24,7 @@ from forced_aligner.score.boundaries import SAME_BIN_MS, boundary_differences_ms
 from forced_aligner.score.records import ParityReport
 from forced_aligner.score.tables import percent_text, report_table, verdict
 
-MAX_SPOTS = 200  # boundaries with their sound in a page: 12 MB at most
+MAX_SPOTS = 200  # boundaries with their sound in a page: 13 MB at most
 MAX_UNMOVED = 6  # where nothing moved
 AROUND_S = 2.0  # an excerpt has so much before and after the boundary
 NEAR_S = 1.0  # a boundary is in another one's excerpt if it has so much before and after it there

@@ -35,7 +35,8 @@ function drawHistogram() {
   }
   for (const [number, bar] of bars.entries()) {
     const x = LEFT_PX + number * BAR_PX, top = bottom - height(bar.count);
-    const shape = svg("rect", { x: x + 4, y: top, width: BAR_PX - 8, height: bottom - top, class: bar.same ? "same" : "" });
+    const place = { x: x + 4, y: top, width: BAR_PX - 8, height: bottom - top };
+    const shape = svg("rect", { ...place, class: bar.same ? "same" : "" });
     shape.append(svg("title", {}, `${bar.label}: ${bar.count}`));
     chart.append(shape);
     if (bar.count) chart.append(svg("text", { x: x + BAR_PX / 2, y: top - 5 }, bar.count));
@@ -130,7 +131,8 @@ function show(details) {
     row.append(cell);
   }
   details.querySelector(".times thead tr").append(element("td"));
-  const all = makeButton(`all ${durationS.toFixed(1)} s`, "Play the whole excerpt", () => play(audio, head, durationS, 0, durationS));
+  const playAll = () => play(audio, head, durationS, 0, durationS);
+  const all = makeButton(`all ${durationS.toFixed(1)} s`, "Play the whole excerpt", playAll);
   strip.addEventListener("click", (event) => {
     const frame = strip.getBoundingClientRect();
     play(audio, head, durationS, (durationS * (event.clientX - frame.left)) / frame.width, durationS);
