@@ -14,6 +14,7 @@ from forced_aligner.base.console import log, run_app, write_result
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 from forced_aligner.base.paths import (
     BENCHMARK_FILE,
+    BENCHMARK_PAGE,
     BENCHMARK_PICTURE,
     DEFAULT_BUNDLE,
     DEFAULT_DEMO,
@@ -151,6 +152,9 @@ def compare(
         int | None, typer.Option(min=1, help="At most so many files, drawn as compare-models.py draws. (default: all)")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="(default: parity.json in the model folder)")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the report as a page too, with the sound of boundaries that moved.")
+    ] = None,
     backend: BackendOption = "auto",
     device: DeviceOption = "cpu",
     compute_units: UnitsOption = None,
@@ -180,6 +184,8 @@ def compare(
     folders = model_dir or [DEFAULT_BUNDLE]
     if report is not None and len(folders) > 1:
         raise UserError("--report takes one model folder; without it each folder gets its own parity.json")
+    if page is not None and len(folders) > 1:
+        raise UserError("--page takes one model folder: run compare for each folder that is to have a page")
     known = read_json(Reference, reference, "make it with compare-models.py")
     chosen = choose(known.samples, num_files)
     known = known.cut_to(chosen, announce_choice(chosen, known.samples))
@@ -188,7 +194,9 @@ def compare(
     for folder in folders:
         aligner = open_aligner(folder, runtime)
         output = report or folder / PARITY_FILE
-        scores, alignments = compare_and_write(aligner, folder, known, reference, output, gate, restart=restart)
+        scores, alignments = compare_and_write(
+            aligner, folder, known, reference, output, gate, restart=restart, page=page
+        )
         print_report(scores)
         if verbose:
             for sample, alignment in zip(scores.samples, alignments, strict=True):
@@ -279,7 +287,7 @@ def benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Everything is measured so often, in rounds.")] = 3,
     calls: Annotated[int, typer.Option(min=1, help="Measured calls of each function in a round.")] = 10,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Where benchmark.json and benchmark.png go. (default: the model folder)")
+        Path | None, typer.Option(help="Where benchmark.json, .png and .html go. (default: the model folder)")
     ] = None,
 ) -> None:
     """Measure what loading and running costs: each function alone, and whole clips of 5 to 60 s."""
@@ -294,7 +302,7 @@ def benchmark(
     output = output_dir or model_dir
     report = benchmark_and_write(model_dir, asked, output, BenchmarkOptions(rounds, calls))
     print_benchmark(report)
-    log(f"{BENCHMARK_FILE} and {BENCHMARK_PICTURE} are in {output}")
+    log(f"{BENCHMARK_FILE}, {BENCHMARK_PICTURE} and {BENCHMARK_PAGE} are in {output}")
     require_all(report)
 
 

@@ -96,6 +96,18 @@ def file_id(path: Path) -> FileId | None:
     return (found.st_dev, found.st_ino) if found is not None else None
 
 
+def start_of(path: Path, count: int) -> bytes:
+    """The first `count` bytes of a regular file; none of what is a link or no file, or cannot be read."""
+    try:  # a link is not followed, and a FIFO not waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, count) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return b""
+
+
 def require_writable(path: Path) -> None:
     """Refuse a path that cannot be written, before the work whose result goes there.
 

@@ -105,6 +105,11 @@ class Journal(Generic[RecordT]):
             return None
 
 
+def journal_path(output: Path) -> Path:
+    """Where the journal of a run that writes `output` lies."""
+    return output.with_name(output.name + JOURNAL_SUFFIX)
+
+
 @contextmanager
 def journal_of(output: Path, record: type[RecordT], *, restart: bool = False) -> Iterator[Journal[RecordT]]:
     """The journal of a run that writes `output`; no other run writes it within the block.
@@ -117,7 +122,7 @@ def journal_of(output: Path, record: type[RecordT], *, restart: bool = False) ->
     Raises:
         UserError: another run writes `output`, or the journal cannot be read or written.
     """
-    path = output.with_name(output.name + JOURNAL_SUFFIX)
+    path = journal_path(output)
     with locked(output, "choose another name"):
         try:
             journal = Journal(path, record, restart=restart)

@@ -7,8 +7,10 @@ from pathlib import Path
 METADATA_FILE = "metadata.json"
 REFERENCE_FILE = "pytorch_reference.json"
 PARITY_FILE = "parity.json"
+PARITY_PAGE = "parity.html"
 BENCHMARK_FILE = "benchmark.json"
 BENCHMARK_PICTURE = "benchmark.png"
+BENCHMARK_PAGE = "benchmark.html"
 MANIFEST_FILE = "manifest.json"
 DEFAULT_BUNDLE = Path("build/forced-aligner")
 DEFAULT_REFERENCE = Path("build") / REFERENCE_FILE

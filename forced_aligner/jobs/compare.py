@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner, Alignment
+from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import file_digest, is_file
-from forced_aligner.base.journal import Journal, digest_of, journal_of
+from forced_aligner.base.files import file_digest, is_file, require_writable
+from forced_aligner.base.journal import Journal, digest_of, journal_of, journal_path
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import Record, file_of, to_json
@@ -38,6 +41,14 @@ class ClipResult(Record):
         return Alignment(self.words, self.confidences, self.duration_s, self.stage_ms)
 
 
+@dataclass(frozen=True)
+class ComparedClip:
+    """A clip of the reference, and what the packages gave for it."""
+
+    sample: ReferenceSample
+    alignment: Alignment
+
+
 def compare_and_write(
     aligner: Aligner,
     model_dir: Path,
@@ -47,6 +58,7 @@ def compare_and_write(
     gate: Gate,
     *,
     restart: bool,
+    page: Path | None = None,
 ) -> tuple[ParityReport, list[Alignment]]:
     """As `compare`, and write the report to `output`, beside which a journal is kept until all clips are done.
 
@@ -58,29 +70,64 @@ def compare_and_write(
         output: the report's file. Only a report is replaced there, and no file that the run reads.
         gate: the thresholds.
         restart: begin anew.
+        page: where the report goes as a page too. Only such a page is replaced there.
 
     Raises:
-        UserError: see `compare`, or `output` cannot be written.
+        UserError: see `compare`, or `output` or `page` cannot be written.
     """
     root, may_replace = reference_path.parent, file_of(ParityReport)
     audio = [root / sample.audio for sample in reference.samples]
     outputs = Outputs([reference_path, *audio, *files_of(model_dir, aligner.metadata)])
-    outputs.check(output, "", may_replace)
+    outputs.check(output, "the report", may_replace)
+    outputs.claim(journal_path(output), "the journal")
+    if page is not None:
+        _check_page(page, outputs)
     with journal_of(output, ClipResult, restart=restart) as journal:
-        report, alignments = compare(aligner, reference, root, gate, journal=journal)
-        outputs.write(output, to_json(report), may_replace=may_replace)
+        report, clips = compare_clips(aligner, reference, root, gate, journal=journal)
+        outputs.write(output, to_json(report), "the report", may_replace)
+        if page is not None:
+            write_parity_page(report, clips, root, page, outputs)
+            log(f"the page is {page} ({page.stat().st_size / 1e6:.1f} MB)")
         if not report.failed:
             journal.remove()
-    return report, alignments
+    return report, [clip.alignment for clip in clips]
 
 
-def compare(
+def _check_page(page: Path, outputs: Outputs) -> None:
+    """Refuse a page that could not be written, before the work."""
+    from forced_aligner.output.parity_page import is_own_parity_page
+
+    outputs.check(page, "the page", is_own_parity_page)
+    require_writable(page)
+
+
+def write_parity_page(
+    report: ParityReport, clips: Sequence[ComparedClip], root: Path, page: Path, outputs: Outputs
+) -> None:
+    """Write the page of `report`; see `parity_report_page`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    from forced_aligner.jobs.parity_page import parity_report_page
+    from forced_aligner.output.parity_page import is_own_parity_page
+
+    outputs.write(page, parity_report_page(report, clips, root), "the page", is_own_parity_page)
+
+
+def compare(aligner: Aligner, reference: Reference, root: Path, gate: Gate) -> tuple[ParityReport, list[Alignment]]:
+    """As `compare_clips`, without a journal, and with the packages' alignments alone."""
+    report, clips = compare_clips(aligner, reference, root, gate)
+    return report, [clip.alignment for clip in clips]
+
+
+def compare_clips(
     aligner: Aligner,
     reference: Reference,
     root: Path,
     gate: Gate,
     journal: Journal[ClipResult] | None = None,
-) -> tuple[ParityReport, list[Alignment]]:
+) -> tuple[ParityReport, list[ComparedClip]]:
     """Align every clip of the reference with the packages and score the boundaries.
 
     A clip that cannot be aligned does not stop the others: the report names it, and does not pass.
@@ -93,7 +140,7 @@ def compare(
         journal: has the results of an earlier run, which are not computed again, and gets those of this one.
 
     Returns:
-        The report, and the packages' alignment of each clip in it.
+        The report, and the clips in it.
 
     Raises:
         UserError: the reference is of another checkpoint, it holds clips that the compressed weights were fitted to, or
@@ -103,8 +150,8 @@ def compare(
     _require_unseen(aligner.metadata, reference, root)
     environment = run_environment(aligner.backend)
     run = digest_of(aligner.metadata, environment, source_digest(ALIGNING_ROOMS))
-    alignments: list[Alignment] = []
-    clips: list[ScoredClip] = []
+    clips: list[ComparedClip] = []
+    scored: list[ScoredClip] = []
 
     def measure(sample: ReferenceSample) -> str:
         require_audio_file(root / sample.audio)
@@ -118,15 +165,15 @@ def compare(
         clip = score_clip(alignment.words, alignment.latency_ms, sample)
         if journal and not known:
             journal.put(key, _result(alignment))
-        alignments.append(alignment)
-        clips.append(clip)
+        clips.append(ComparedClip(sample, alignment))
+        scored.append(clip)
         exact = f"{percent_text(clip.scores.bin_exact_percent)} % bin-exact"
         return f"{exact}, from an earlier run" if known else exact
 
     failures = for_each(reference.samples, lambda sample: sample.audio, measure, root / ERROR_LOG)
     if not clips:
         raise nothing_done(failures)
-    return make_report(aligner.metadata, environment, reference, clips, gate, failed_clips(failures)), alignments
+    return make_report(aligner.metadata, environment, reference, scored, gate, failed_clips(failures)), clips
 
 
 def _require_unseen(metadata: BundleMetadata, reference: Reference, root: Path) -> None:

@@ -12,7 +12,14 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file
 from forced_aligner.base.journal import JOURNAL_SUFFIX
-from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE, METADATA_FILE, PARITY_FILE
+from forced_aligner.base.paths import (
+    BENCHMARK_FILE,
+    BENCHMARK_PAGE,
+    BENCHMARK_PICTURE,
+    METADATA_FILE,
+    PARITY_FILE,
+    PARITY_PAGE,
+)
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.base.stopping import removed_temporaries
 from forced_aligner.checkpoint.find import Checkpoint
@@ -34,6 +41,8 @@ from forced_aligner.jobs.calibrate import (
     quantize_weights,
 )
 from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.parity_page import is_own_parity_page
+from forced_aligner.output.results_page import is_own_results_page
 from forced_aligner.package.bundle import Bundle, require_own_files
 from forced_aligner.package.contract import TOKEN_TABLE
 from forced_aligner.package.folder import refuse_existing, write_folder
@@ -121,6 +130,8 @@ def _require_replaceable(folder: Path) -> None:
         PARITY_FILE: file_of(ParityReport),
         BENCHMARK_FILE: file_of(BenchmarkReport),
         BENCHMARK_PICTURE: is_own_picture,
+        BENCHMARK_PAGE: is_own_results_page,
+        PARITY_PAGE: is_own_parity_page,
     }
     measured = [name for name, is_own in made_by_us.items() if is_own(folder / name)]
     require_own_files(folder, [*measured, PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)

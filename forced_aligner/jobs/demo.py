@@ -9,22 +9,23 @@ from forced_aligner.align.audio import load_audio
 from forced_aligner.base.console import log
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.outputs import Outputs
-from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
+from forced_aligner.base.paths import PARITY_FILE, PARITY_PAGE, REFERENCE_FILE
 from forced_aligner.base.records import file_of, write_json
 from forced_aligner.checkpoint.find import find_checkpoint
 from forced_aligner.convert.options import Options
 from forced_aligner.data.clips import load_clips
-from forced_aligner.jobs.compare import compare
+from forced_aligner.jobs.compare import compare_clips, write_parity_page
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.output.alignment_picture import plot_alignment
 from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.parity_page import is_own_parity_page
 from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
-from forced_aligner.score.records import ParityReport, Reference
+from forced_aligner.score.records import ParityReport
 
 MODEL_FOLDER = "forced-aligner"
 PICTURE_FILE = "alignment.png"
@@ -32,13 +33,14 @@ PICTURE_S = 5.0  # the clip nearest to this length is drawn
 
 
 def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
-    """Do everything in `folder`: packages, reference, parity report and picture.
+    """Do everything in `folder`: packages, reference, parity report, picture and page.
 
     Raises:
         UserError: `folder` cannot be written, or the repository is incomplete.
     """
     outputs = Outputs()
     outputs.check(folder / PICTURE_FILE, "", is_own_picture)
+    outputs.check(folder / PARITY_PAGE, "the page", is_own_parity_page)
     checkpoint = find_checkpoint(DEMO_MODEL_ID)
     log("1/4  convert the demo aligner")
     convert(checkpoint, folder / MODEL_FOLDER, Options(DEFAULT_COMPONENTS, force=True))
@@ -47,22 +49,19 @@ def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
     reference = make_reference(checkpoint, clips, folder / REFERENCE_FILE)
     log("3/4  run the saved packages and score them")
     aligner = open_aligner(folder / MODEL_FOLDER, runtime)
-    report, alignments = compare(aligner, reference, folder, Gate())
+    report, compared = compare_clips(aligner, reference, folder, Gate())
     # In the model folder, where `compare` writes it and `convert-coreml.py --package` looks for it.
     write_json(report, folder / MODEL_FOLDER / PARITY_FILE, file_of(ParityReport))
     log("4/4  draw")
-    drawn = _nearest(reference)
-    sample = reference.samples[drawn]
+    drawn = min(compared, key=lambda clip: abs(clip.sample.duration_s - PICTURE_S))
+    sample = drawn.sample
     plot_alignment(
         spectrogram_of(load_audio(folder / sample.audio)),
-        {"packages": alignments[drawn].words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []},
+        {"packages": drawn.alignment.words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []},
         f"{Path(sample.audio).name}: {sample.transcript}",
         folder / PICTURE_FILE,
         write=partial(outputs.write, may_replace=is_own_picture),
     )
-    log(f"{MODEL_FOLDER}/ with {PARITY_FILE}, {REFERENCE_FILE} and {PICTURE_FILE} are in {folder}")
+    write_parity_page(report, compared, folder, folder / PARITY_PAGE, outputs)
+    log(f"{MODEL_FOLDER}/ with {PARITY_FILE}, {REFERENCE_FILE}, {PICTURE_FILE} and {PARITY_PAGE} are in {folder}")
     return report
-
-
-def _nearest(reference: Reference) -> int:
-    return min(range(len(reference.samples)), key=lambda index: abs(reference.samples[index].duration_s - PICTURE_S))

@@ -21,18 +21,23 @@ from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.jobs.sweep_options import CALIBRATED, SweepOptions
 from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.results_page import Picture, is_own_results_page, results_page
 from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import FailedClip, ParityReport, Sweep, SweepRow
 from forced_aligner.score.report import sweep_row
+from forced_aligner.score.tables import rows_table
 
 SWEEP_FILE = "sweep.json"
 PICTURE_FILE = "sweep.png"
+PAGE_FILE = "sweep.html"
+IN_TABLE = "The table has the same figures."
 
 
 def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: SweepOptions) -> Sweep:
-    """Convert `checkpoint` in each preset below `folder`, score each on `clips`, write `sweep.json`, and draw.
+    """Convert `checkpoint` in each preset below `folder`, score each on `clips`, and write the table, as `sweep.json`
+    and as a page, and the picture.
 
     The packages of the first preset give the inputs that the components of all are measured with.
 
@@ -43,6 +48,7 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
     outputs = Outputs()
     outputs.check(folder / SWEEP_FILE, "", file_of(Sweep))
     outputs.check(folder / PICTURE_FILE, "", is_own_picture)
+    outputs.check(folder / PAGE_FILE, "", is_own_results_page)
     require_writable(folder / SWEEP_FILE)
     if any(preset.endswith(CALIBRATED) for preset in options.presets):
         _check_calibration(checkpoint, clips, options)
@@ -73,11 +79,28 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
         failed=list(failed.values()),
         rows=rows,
     )
-    outputs.write(folder / SWEEP_FILE, to_json(sweep), may_replace=file_of(Sweep))
-    if rows:
-        points, write = [size_point(row) for row in rows], partial(outputs.write, may_replace=is_own_picture)
-        plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
+    _write(sweep, folder, outputs)
     return sweep
+
+
+def _write(sweep: Sweep, folder: Path, outputs: Outputs) -> None:
+    """Write the table, the picture where there are rows, and the page."""
+    outputs.write(folder / SWEEP_FILE, to_json(sweep), may_replace=file_of(Sweep))
+    if sweep.rows:
+        points, write = [size_point(row) for row in sweep.rows], partial(outputs.write, may_replace=is_own_picture)
+        plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
+    page = sweep_page(sweep, (folder / PICTURE_FILE).read_bytes() if sweep.rows else None)
+    outputs.write(folder / PAGE_FILE, page, may_replace=is_own_results_page)
+
+
+def sweep_page(sweep: Sweep, picture: bytes | None) -> str:
+    """The page of a sweep: its table, what failed, and the picture where there is one."""
+    return results_page(
+        sweep_title(sweep),
+        [rows_table(sweep.rows, "Every preset")],
+        notes=[f"failed: {failed.audio}: {failed.reason}" for failed in sweep.failed],
+        pictures=[Picture(picture, f"Size on disk against boundaries that moved. {IN_TABLE}")] if picture else [],
+    )
 
 
 def _check_calibration(checkpoint: Checkpoint, clips: list[Clip], options: SweepOptions) -> None:

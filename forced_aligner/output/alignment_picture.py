@@ -121,7 +121,7 @@ def plot_alignment(
         UserError: the file cannot be written.
     """
     page = _Page(spectrogram.duration_s, len(sides))
-    with drawing():
+    with drawing([title, *sides, *(word.text for words in sides.values() for word in words)]):
         figure, rows = page.draw()
         for axes in rows:
             _draw_mel(axes, spectrogram, page, next(iter(sides.values())))

@@ -41,7 +41,7 @@ def plot_stages(
         UserError: the file cannot be written.
     """
     stages = list(dict.fromkeys(stage for bar in bars for stage in bar.stage_ms))
-    with drawing():
+    with drawing([title, *(bar.label for bar in bars)]):
         figure, axes = plt.subplots(figsize=(9.0, BAR_IN * len(bars) + MARGINS_IN), layout="constrained")
         starts = np.zeros(len(bars))
         for number, stage in enumerate(stages):

@@ -1,45 +1,35 @@
-"""What all pictures share: colors, fonts, resolution, and how they are saved."""
+"""What all pictures share: colors, resolution, and how they are drawn and saved."""
 
 from __future__ import annotations
 
 import io
-import os
-import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
-from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from forced_aligner.base.files import write_whole
+from forced_aligner.base.files import start_of, write_whole
+from forced_aligner.output.fonts import fonts
 from forced_aligner.package.provenance import PROJECT
 
 matplotlib.use("Agg")  # files only: no window, no display
 
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
 DPI = 110
-# Fonts for Chinese, Japanese and Korean, which matplotlib's own font does not have.
-CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS", "Hiragino Sans GB", "Apple SD Gothic Neo")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_START_BYTES = 1024  # holds the chunks before the picture, and so the one that names the program
 _NAME = b"Software\0" + PROJECT.encode()
 _NAME_CHUNK = len(_NAME).to_bytes(4, "big") + b"tEXt" + _NAME
 
 
-def fonts() -> list[str]:
-    """The names of the fonts to draw with; a letter is drawn in the first font that has it."""
-    installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
-
-
 @contextmanager
-def drawing() -> Iterator[None]:
-    """While a figure is drawn: the fonts, and no warning about a letter that none of them has; it is drawn as a box."""
-    with plt.rc_context({"font.family": fonts()}), warnings.catch_warnings():
+def drawing(texts: Iterable[str] = ()) -> Iterator[None]:
+    """While a figure with `texts` is drawn: the fonts, and no warning about a letter that none has; it is a box."""
+    with plt.rc_context({"font.family": fonts("".join(texts))}), warnings.catch_warnings():
         for message in ("Glyph .* missing from", "Matplotlib currently does not support .* natively"):
             warnings.filterwarnings("ignore", message)
         yield
@@ -69,13 +59,5 @@ def is_own_picture(path: Path) -> bool:
 
     What cannot be read is not.
     """
-    try:  # a link is not followed, and a FIFO not waited for
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            start = os.read(descriptor, PNG_START_BYTES) if is_regular else b""
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return False
+    start = start_of(path, PNG_START_BYTES)
     return start.startswith(PNG_SIGNATURE) and _NAME_CHUNK in start.split(b"IDAT")[0]

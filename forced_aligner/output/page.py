@@ -1,23 +1,16 @@
-"""Pages that show results in a browser. A page is one file, and loads nothing, save a recording that it links to."""
+"""The page of a recording: a player, the words above the mel spectrogram, and the transcript."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
-
-import jinja2
-from jinja2.utils import htmlsafe_json_dumps
 
 from forced_aligner.base.text import visible
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.cues import SENTENCE_END
 from forced_aligner.output.mel_tiles import TILE_S, mel_tiles
+from forced_aligner.output.page_template import render
 from forced_aligner.output.records import TimedFile, TimedWord
 
-SOURCES = Path(__file__).with_name("page")
 # Where a paragraph of the transcript ends. The transcript's own paragraphs are not in the alignment.
 PAUSE_MS = 2000.0
 PARAGRAPH_WORDS, MAX_PARAGRAPH_WORDS = 40, 120  # it ends with its sentence from 40 words on, and anywhere at 120
@@ -44,44 +37,6 @@ def alignment_page(file: TimedFile, spectrogram: Spectrogram, audio: str) -> str
     }
     values = {"title": name, "duration": clock(file.duration_s), "counts": word_counts(file), "file": file}
     return render("alignment", data, audio, **values)
-
-
-def render(name: str, data: object, audio: str, **values: Any) -> str:
-    """A page of `name`.html, .css and .js in the folder `page`, with a policy that forbids everything else.
-
-    Args:
-        name: of the files.
-        data: what the script shows. It goes in as JSON in ASCII, in which `<`, `>`, `&` and `'` are escaped.
-        audio: a data URI, or a relative address.
-        values: what else the template names. They are escaped.
-    """
-    style, script = ((SOURCES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    policy = {
-        "default-src": "'none'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "img-src": "data:",
-        "media-src": "data:" if audio.startswith("data:") else "'self'",
-        "style-src": source_hash(style),
-        "script-src": source_hash(script),
-    }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(SOURCES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template(f"{name}.html").render(
-        policy="; ".join(f"{key} {source}" for key, source in policy.items()),
-        style=style,
-        script=script,
-        data=htmlsafe_json_dumps(data, dumps=json.dumps, allow_nan=False, separators=(",", ":")),
-        audio=audio,
-        **values,
-    )
-
-
-def source_hash(source: str) -> str:
-    """The source expression with which a Content-Security-Policy allows an inline style or script."""
-    digest = hashlib.sha256(source.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def word_counts(file: TimedFile) -> dict[str, int]:

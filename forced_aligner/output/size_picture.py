@@ -49,7 +49,7 @@ def plot_sizes(
     Raises:
         UserError: the file cannot be written.
     """
-    with drawing():
+    with drawing([title, *(point.name for point in points)]):
         figure, axes = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
         for point in points:
             color = COLORS[0] if point.passed else COLORS[1]

@@ -10,6 +10,8 @@ from forced_aligner.data.records import WordTime
 from forced_aligner.score.records import Scores
 
 SAME_BIN_MS = 0.5  # times are whole milliseconds: a smaller difference is the same bin
+STEP_MS = 80.0  # of the histogram: a time bin
+LEAST_STEPS, MOST_STEPS = 3, 11  # on either side of the histogram
 
 
 def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDArray[np.float64]:
@@ -18,6 +20,15 @@ def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDAr
     Raises:
         UserError: the two lists do not have the same words in the same order.
     """
+    return np.abs(boundary_differences_ms(words, reference))
+
+
+def boundary_differences_ms(words: list[WordTime], reference: list[WordTime]) -> NDArray[np.float64]:
+    """As `boundary_errors_ms`, with a sign: what is later than in the reference is positive.
+
+    Raises:
+        UserError: see `boundary_errors_ms`.
+    """
     if [word.text for word in words] != [word.text for word in reference]:
         raise UserError(
             f"the words differ ({len(words)} against {len(reference)}): the reference was made from another "
@@ -25,14 +36,27 @@ def boundary_errors_ms(words: list[WordTime], reference: list[WordTime]) -> NDAr
         )
     return np.array(
         [
-            error_ms
+            difference_ms
             for word, expected in zip(words, reference, strict=True)
-            for error_ms in (
-                abs(word.start_time_ms - expected.start_time_ms),
-                abs(word.end_time_ms - expected.end_time_ms),
+            for difference_ms in (
+                word.start_time_ms - expected.start_time_ms,
+                word.end_time_ms - expected.end_time_ms,
             )
         ]
     )
+
+
+def error_counts(differences_ms: NDArray[np.float64]) -> dict[int, int]:
+    """How many differences, (boundaries,), lie in each step of 80 ms: a histogram.
+
+    Step 0 holds what is in the same bin, step 1 what is up to 80 ms later, step -1 what is up to 80 ms earlier, and so
+    on. There are as many steps on either side, and the outermost holds all that lies beyond the one before it.
+    """
+    steps = np.ceil(np.abs(differences_ms) / STEP_MS)
+    steps[np.abs(differences_ms) < SAME_BIN_MS] = 0
+    last = int(np.clip(steps.max() + 1, LEAST_STEPS, MOST_STEPS))
+    steps = np.sign(differences_ms) * np.minimum(steps, last)
+    return {step: int((steps == step).sum()) for step in range(-last, last + 1)}
 
 
 def score_errors(errors_ms: NDArray[np.float64]) -> Scores:

@@ -1,14 +1,12 @@
-"""Results as rich tables on stdout."""
+"""The tables of results, and how they are printed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
 from forced_aligner.base.console import show_table
-from forced_aligner.base.text import visible
-from forced_aligner.score.records import ComponentScore, ParityReport, Scores, SweepRow
+from forced_aligner.base.result_table import ResultTable
+from forced_aligner.score.records import ComponentScore, ParityReport, SampleScores, Scores, SweepRow, TruthScores
 
 SCORE_COLUMNS = (
     "boundaries",
@@ -20,6 +18,8 @@ SCORE_COLUMNS = (
     "<=20 ms %",
     "AAS ms",
 )
+TRUTH_COLUMNS = ("truth: packages ms", "truth: PyTorch ms")
+ROW_COLUMNS = ("packages", "MB", "boundaries", "moved", ">80 ms", ">160 ms", "max ms", "bin-exact %", "AAS ms")
 
 
 def percent_text(percent: float) -> str:
@@ -42,27 +42,24 @@ def score_cells(scores: Scores) -> list[str]:
 
 
 def print_report(report: ParityReport) -> None:
-    """Print a row for each file and one for all; errors against the true times too, where the data has them."""
-    table = Table(title=f"{visible(report.model_id)}: packages on {report.environment.backend} against PyTorch")
+    """Print a row for each file and one for all, and the verdict."""
+    show_table(report_table(report).rich(), verdict(report))
+
+
+def report_table(report: ParityReport) -> ResultTable:
+    """A row for each file and one for all; errors against the true times too, where the data has them."""
     has_true_times = report.truth_aas_ms is not None
-    headings = ["file", "s", *SCORE_COLUMNS, *(["truth: packages ms", "truth: PyTorch ms"] if has_true_times else [])]
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "file" else "right")
-    for sample in report.samples:
-        table.add_row(
-            visible(Path(sample.audio).name),
-            f"{sample.duration_s:.1f}",
-            *score_cells(sample),
-            *_true_time_cells(sample, has_true_times),
-        )
-    table.add_section()
-    table.add_row(
-        "all",
-        f"{sum(s.duration_s for s in report.samples):.1f}",
-        *score_cells(report),
-        *_true_time_cells(report, has_true_times),
+
+    def cells(name: str, duration_s: float, scores: SampleScores | ParityReport) -> list[str]:
+        true_times = _true_time_cells(scores.truth_aas_ms) if has_true_times else []
+        return [name, f"{duration_s:.1f}", *score_cells(scores), *true_times]
+
+    return ResultTable(
+        title=f"{report.model_id}: packages on {report.environment.backend} against PyTorch",
+        headings=["file", "s", *SCORE_COLUMNS, *(TRUTH_COLUMNS if has_true_times else ())],
+        rows=[cells(Path(sample.audio).name, sample.duration_s, sample) for sample in report.samples],
+        total=cells("all", sum(sample.duration_s for sample in report.samples), report),
     )
-    show_table(table, verdict(report))
 
 
 def verdict(report: ParityReport) -> str:
@@ -78,15 +75,16 @@ def verdict(report: ParityReport) -> str:
 
 
 def print_rows(rows: list[SweepRow], title: str) -> None:
-    """Print a row for each converted folder, with the PSNR of each measured component, or that it is not finite."""
-    table = Table(title=visible(title))
+    """Print `rows_table`."""
+    show_table(rows_table(rows, title).rich())
+
+
+def rows_table(rows: list[SweepRow], title: str) -> ResultTable:
+    """A row for each converted folder, with the PSNR of each measured component, or that it is not finite."""
     keys = list(rows[0].components) if rows else []
-    scores = ["MB", "boundaries", "moved", ">80 ms", ">160 ms", "max ms", "bin-exact %", "AAS ms"]
-    for heading in ["packages", *scores, *(f"{key} dB" for key in keys)]:
-        table.add_column(heading, justify="left" if heading == "packages" else "right")
-    for row in rows:
-        table.add_row(
-            visible(row.name),
+    cells = [
+        [
+            row.name,
             f"{row.size_bytes / 1e6:.2f}",
             str(row.boundaries),
             str(row.moved),
@@ -96,8 +94,10 @@ def print_rows(rows: list[SweepRow], title: str) -> None:
             percent_text(row.bin_exact_percent),
             f"{row.aas_ms:.2f}",
             *(_component_cell(row.components[key]) for key in keys),
-        )
-    show_table(table)
+        ]
+        for row in rows
+    ]
+    return ResultTable(title, [*ROW_COLUMNS, *(f"{key} dB" for key in keys)], cells)
 
 
 def _component_cell(score: ComponentScore) -> str:
@@ -106,8 +106,5 @@ def _component_cell(score: ComponentScore) -> str:
     return "equal" if score.psnr_db is None else f"{score.psnr_db:.1f}"
 
 
-def _true_time_cells(scores: object, has_true_times: bool) -> list[str]:
-    if not has_true_times:
-        return []
-    true_scores = getattr(scores, "truth_aas_ms", None)
-    return [f"{true_scores.packages:.1f}", f"{true_scores.pytorch:.1f}"] if true_scores else ["", ""]
+def _true_time_cells(scores: TruthScores | None) -> list[str]:
+    return [f"{scores.packages:.1f}", f"{scores.pytorch:.1f}"] if scores else ["", ""]

@@ -1,5 +1,6 @@
 """The benchmark measures what it says: every function, whole clips, in turns, and what fails stops nothing else."""
 
+import html
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE
+from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PAGE, BENCHMARK_PICTURE, PARITY_PAGE
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.jobs.benchmark.clips import demo_clips as exact_clips
 from forced_aligner.jobs.benchmark.clips import joined
@@ -17,7 +18,7 @@ from forced_aligner.jobs.benchmark.memory import MemoryGrowth, peak_memory_bytes
 from forced_aligner.jobs.benchmark.options import CLIP_LENGTHS_S, BenchmarkOptions, runtimes
 from forced_aligner.jobs.benchmark.probe import inputs_of_size
 from forced_aligner.jobs.benchmark.run import benchmark, benchmark_and_write, require_all, with_plans
-from forced_aligner.jobs.benchmark.tables import print_benchmark
+from forced_aligner.jobs.benchmark.tables import benchmark_notes, benchmark_page, benchmark_tables, print_benchmark
 from forced_aligner.jobs.convert import _require_replaceable
 from forced_aligner.jobs.publish import CARD_FILE, lay_out
 from forced_aligner.output.benchmark_picture import StageBar, plot_stages
@@ -27,6 +28,7 @@ from forced_aligner.runtime.compute_plan import NOT_SAID
 from forced_aligner.runtime.measurements import BenchmarkReport, DeviceShare, FunctionPlan, OffNeuralEngine
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.wrapped import WrappedBackend
+from tests.output.reports import report_page
 
 ROUNDS, CALLS = 2, 2
 NO_WORD_S, CLIP_S = 0.2, 5.0  # in the first 0.2 s of the longest demo clip no word ends
@@ -246,17 +248,37 @@ def folder(demo_bundle, tmp_path, report):
 
 
 def test_nothing_that_the_run_did_not_make_is_replaced(folder, tmp_path):
-    for name, sentence in ((BENCHMARK_FILE, "is there already"), (BENCHMARK_PICTURE, "is there already")):
+    for name in (BENCHMARK_FILE, BENCHMARK_PICTURE, BENCHMARK_PAGE):
         (tmp_path / "kept").mkdir(exist_ok=True)
         (tmp_path / "kept" / name).write_text("years of work")
-        with pytest.raises(UserError, match=sentence):
+        with pytest.raises(UserError, match="is there already"):
             benchmark_and_write(folder, runtimes("mil", "cpu", None), tmp_path / "kept", BenchmarkOptions())
         assert (tmp_path / "kept" / name).read_text() == "years of work"
         (tmp_path / "kept" / name).unlink()
 
 
-def test_a_measured_folder_can_be_converted_again(folder):
+def test_the_page_has_the_tables_that_are_printed(report, capsys):
+    page = benchmark_page(report, b"\x89PNG")
+    print_benchmark(report)
+    printed = capsys.readouterr().out
+    tables = benchmark_tables(report)
+    assert len(tables) >= 2
+    for table in tables:
+        cells = [cell for row in (table.headings, *table.rows) for cell in row if cell]
+        assert all(cell in printed and f">{html.escape(cell)}<" in page for cell in cells)
+    assert all(note in html.unescape(page) for note in benchmark_notes(report))
+    assert page.count("failed: ") == len(report.failed) == 3
+    assert "data:image/png;base64," in page
+
+
+def test_a_measured_folder_can_be_converted_again(folder, report):
     plot_stages([StageBar("5 s", {"mel": 1.0}, "1 ms")], "demo", folder / BENCHMARK_PICTURE)
+    (folder / BENCHMARK_PAGE).write_text(benchmark_page(report, None))
+    _require_replaceable(folder)
+    (folder / PARITY_PAGE).write_text("years of work")
+    with pytest.raises(UserError, match=r"also holds parity\.html, which is not of the conversion"):
+        _require_replaceable(folder)
+    (folder / PARITY_PAGE).write_text(report_page())
     _require_replaceable(folder)
     (folder / BENCHMARK_FILE).write_text("years of work")
     with pytest.raises(UserError, match=r"also holds benchmark\.json, which is not of the conversion"):

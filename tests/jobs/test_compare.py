@@ -1,5 +1,8 @@
 """Scores counted by hand, the gate, and the regressions of the earlier system by name."""
 
+import base64
+import html
+import io
 import json
 import os
 import platform
@@ -10,24 +13,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import RunError, UserError
 from forced_aligner.base.journal import Journal
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, WordTime
+from forced_aligner.jobs import parity_page as parity_page_job
 from forced_aligner.jobs import reference as reference_job
-from forced_aligner.jobs.compare import compare, compare_and_write
+from forced_aligner.jobs.compare import compare, compare_and_write, compare_clips
+from forced_aligner.jobs.parity_page import parity_report_page
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.package.provenance import PROJECT, version_string
 from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.runtime.mil.backend import MilBackend
-from forced_aligner.score.boundaries import boundary_errors_ms, score_errors
+from forced_aligner.score.boundaries import boundary_errors_ms, error_counts, score_errors
 from forced_aligner.score.gate import Gate, check_same_checkpoint
 from forced_aligner.score.records import FailedClip, ParityReport, Reference
 from forced_aligner.score.report import identity_of, make_report, score_clip
 from forced_aligner.score.tables import percent_text, verdict
+from tests.output.parsing import Parsed
 
 REMEDY = "make it with compare-models.py"
 KEPT = r"which this run reads|is there already, and this run did not make it"
@@ -168,20 +176,25 @@ class Dying(MilBackend):
         return super().predict(component, function, inputs)
 
 
-def write_report(backend, bundle, reference, folder, *, restart=False):
+def write_report(backend, bundle, reference, folder, *, restart=False, page=None):
     paths = (folder / "reference.json", folder / "parity.json")
     aligner = Aligner(bundle, backend)
-    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), restart=restart)
+    return compare_and_write(aligner, bundle.folder, reference, *paths, Gate(), restart=restart, page=page)
+
+
+def moved_here(reference, root, folder):
+    """The reference, with paths of its recordings from `folder`."""
+    samples = [
+        sample.model_copy(update={"audio": os.path.relpath((root / sample.audio).resolve(), folder)})
+        for sample in reference.samples
+    ]
+    return reference.cut_to(samples)
 
 
 def test_a_comparison_that_was_stopped_goes_on_where_it_was(
     demo_bundle, demo_reference_path, reference, tmp_path, capsys
 ):
-    known = reference.head(4)
-    root = demo_reference_path.parent
-    known = known.cut_to(
-        [s.model_copy(update={"audio": os.path.relpath((root / s.audio).resolve(), tmp_path)}) for s in known.samples]
-    )
+    known = moved_here(reference.head(4), demo_reference_path.parent, tmp_path)
     write_json(known, tmp_path / "reference.json")
     undisturbed, _ = write_report(MilBackend(demo_bundle), demo_bundle, known, tmp_path)
     (tmp_path / "parity.json").unlink()
@@ -203,6 +216,141 @@ def test_a_comparison_that_was_stopped_goes_on_where_it_was(
     capsys.readouterr()
     write_report(MilBackend(demo_bundle), demo_bundle, known, tmp_path, restart=True)
     assert "from an earlier run" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def shifted(reference, demo_reference_path, tmp_path):
+    """Four clips whose PyTorch times were changed: one boundary by 320 ms, and both of one word by 80 ms."""
+    known = moved_here(reference.head(4), demo_reference_path.parent, tmp_path)
+    samples = []
+    for sample, changes in zip(known.samples, ({}, {1: (0, 80)}, {2: (-80, -80)}, {0: (0, 320)}), strict=True):
+        changed = list(sample.alignments)
+        for index, (start_ms, end_ms) in changes.items():
+            word = changed[index]
+            times = {"start_time_ms": word.start_time_ms + start_ms, "end_time_ms": word.end_time_ms + end_ms}
+            changed[index] = word.model_copy(update=times)
+        samples.append(sample.model_copy(update={"alignments": changed}))
+    known = known.cut_to(samples)
+    write_json(known, tmp_path / "reference.json")
+    return known
+
+
+def test_the_page_has_the_boundaries_that_moved_with_their_sound(demo_bundle, shifted, tmp_path):
+    page = tmp_path / "pages" / "parity.html"
+    report, _ = write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=page)
+    assert (report.moved, report.passed) == (4, False)  # a threshold is missed, and the page is there
+    parsed = Parsed(page.read_text())
+    data = parsed.data
+    apart_ms = [round(1000 * (spot["at_s"][0] - spot["at_s"][1])) for spot in data["spots"]]
+    assert apart_ms == [-320, -80, 80, 80]
+    assert [spot["word"] for spot in data["spots"]] == [0, 1, 2, 2]
+    for spot, sample in zip(data["spots"], [shifted.samples[n] for n in (3, 1, 2, 2)], strict=True):
+        excerpt = data["excerpts"][spot["excerpt"]]
+        assert len(excerpt["sides"]) == len(spot["at_s"]) == 3
+        index, text, start_s, end_s = next(word for word in excerpt["sides"][1] if word[0] == spot["word"])
+        assert text == sample.alignments[index].text
+        assert spot["at_s"][1] == pytest.approx(start_s) or spot["at_s"][1] == pytest.approx(end_s)
+        content = base64.b64decode(excerpt["audio"].removeprefix("data:audio/mpeg;base64,"))
+        sound, rate = soundfile.read(io.BytesIO(content))
+        assert (sound.size, rate) == (round(excerpt["duration_s"] * 16_000), 16_000)
+    assert sum(bar["count"] for bar in data["bars"] if not bar["same"]) == 4
+    text = re.sub(r"\s+", " ", page.read_text())
+    assert f">{html.escape(verdict(report))}<" in text
+    assert "<td>MISSED</td>" in text
+    assert all(f">{Path(sample.audio).name}<" in text for sample in shifted.samples)
+    assert str(tmp_path) not in text
+
+
+def test_the_excerpt_is_of_its_place(demo_bundle, shifted, tmp_path):
+    page = tmp_path / "parity.html"
+    write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=page)
+    spot = Parsed(page.read_text()).data["spots"][2]  # of the third clip
+    excerpt = Parsed(page.read_text()).data["excerpts"][spot["excerpt"]]
+    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(excerpt["audio"].removeprefix("data:audio/mpeg;base64,"))))
+    samples = load_audio(tmp_path / shifted.samples[2].audio)
+    start_s = shifted.samples[2].alignments[2].start_time_ms / 1000 - spot["at_s"][1]
+    part = samples[round(start_s * 16_000) :][: sound.size]
+    assert np.corrcoef(sound, part)[0, 1] > 0.95
+
+
+def test_clips_of_an_earlier_run_are_in_the_page(demo_bundle, shifted, tmp_path, capsys):
+    whole, resumed = tmp_path / "whole.html", tmp_path / "resumed.html"
+    write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=whole)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(Dying(demo_bundle), demo_bundle, shifted, tmp_path, page=resumed)
+    assert not resumed.exists()
+    write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=resumed)
+    assert capsys.readouterr().err.count("from an earlier run") == 2
+    assert resumed.read_text() == whole.read_text()
+
+
+def test_a_page_replaces_a_page_alone_and_is_refused_before_the_work(demo_bundle, shifted, tmp_path, monkeypatch):
+    page = tmp_path / "parity.html"
+    page.write_text("<!doctype html><title>my notes</title>")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr("forced_aligner.jobs.compare.compare_clips", lambda *_, **__: pytest.fail("it began"))
+    audio = tmp_path / shifted.samples[0].audio
+    for name in ("parity.html", "reference.json", "parity.json", "parity.json.journal", audio):
+        with pytest.raises(UserError, match=KEPT + "|would overwrite what belongs to"):
+            write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=tmp_path / name)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=tmp_path / "file" / "a.html")
+    (tmp_path / "file").unlink()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    monkeypatch.undo()
+    page.unlink()
+    write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=page)
+    first = page.read_text()
+    write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=page)
+    assert page.read_text() == first
+
+
+def test_where_nothing_moved_the_page_has_the_words_that_are_least_sure(demo_bundle, reference, demo_reference_path):
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    report, clips = compare_clips(aligner, reference.head(4), demo_reference_path.parent, Gate())
+    page = parity_report_page(report, clips, demo_reference_path.parent)
+    assert "No boundary moved" in page
+    spots = Parsed(page).data["spots"]
+    assert len(spots) == parity_page_job.MAX_UNMOVED
+    sure = sorted(confidence for clip in clips for confidence in clip.alignment.confidences)
+    places = [(spot["word"], Parsed(page).data["excerpts"][spot["excerpt"]]["sides"][0]) for spot in spots[:1]]
+    ((index, words_there),) = places
+    least = next(clip for clip in clips if sure[0] in clip.alignment.confidences)
+    assert least.alignment.confidences.index(sure[0]) == index
+    assert any(word[0] == index for word in words_there)
+
+
+def test_a_page_has_at_most_so_many_boundaries_and_the_largest(demo_bundle, shifted, tmp_path, monkeypatch):
+    monkeypatch.setattr(parity_page_job, "MAX_SPOTS", 2)
+    page = tmp_path / "parity.html"
+    write_report(MilBackend(demo_bundle), demo_bundle, shifted, tmp_path, page=page)
+    assert len(Parsed(page.read_text()).data["spots"]) == 2
+    assert "4 moved; the 2 largest are here, 2 are left out." in re.sub(r"\s+", " ", page.read_text())
+
+
+def test_a_recording_that_is_gone_since_leaves_the_rest_of_the_page(demo_bundle, shifted, tmp_path, capsys):
+    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    report, clips = compare_clips(aligner, shifted, tmp_path, Gate())
+    page = parity_report_page(report, clips, tmp_path / "elsewhere" / "far")
+    assert Parsed(page).data["excerpts"] == []
+    assert page.count("could not be read again") == 4
+    assert "no sound in the page for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("differences_ms", "counts"),
+    [
+        ([0, 0], {0: 2}),
+        ([0, 80, -80, 81, 240, -13], {0: 1, 1: 1, -1: 2, 2: 1, 3: 1}),
+        ([5000, -900], {11: 1, -11: 1}),
+    ],
+)
+def test_differences_are_counted_in_steps_of_80_ms(differences_ms, counts):
+    found = error_counts(np.array(differences_ms, float))
+    assert {step: count for step, count in found.items() if count} == counts
+    assert sorted(found) == list(range(min(found), max(found) + 1))
+    assert min(found) == -max(found) <= -3
 
 
 def test_a_report_never_replaces_what_the_run_reads(demo_bundle, demo_clips, reference, tmp_path):

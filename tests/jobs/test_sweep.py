@@ -1,5 +1,7 @@
 """The sweep: one table of all presets, with each component measured against PyTorch on real rows."""
 
+import base64
+import html
 import math
 import os
 import shutil
@@ -14,7 +16,7 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE, ROOT
 from forced_aligner.base.records import read_json
 from forced_aligner.jobs.component_scores import measure_component, record_calls
-from forced_aligner.jobs.sweep import SWEEP_FILE, run_sweep, size_point
+from forced_aligner.jobs.sweep import PAGE_FILE, PICTURE_FILE, SWEEP_FILE, run_sweep, size_point, sweep_page
 from forced_aligner.jobs.sweep_options import PRESETS, SweepOptions
 from forced_aligner.output.size_picture import plot_sizes
 from forced_aligner.package.bundle import Bundle
@@ -25,8 +27,9 @@ from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.boundaries import score_errors
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.psnr import psnr_db
-from forced_aligner.score.records import Reference, SampleScores, Sweep
+from forced_aligner.score.records import FailedClip, Reference, SampleScores, Sweep
 from forced_aligner.score.report import ScoredClip, make_report, sweep_row
+from forced_aligner.score.tables import print_rows, rows_table
 
 CLIPS = 3
 
@@ -142,6 +145,31 @@ def test_the_picture_shows_every_row(swept, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         plot_sizes([size_point(row) for row in swept[0].rows], "title", tmp_path / "file" / "sweep.png")
+
+
+def test_the_page_has_the_table_that_is_printed_and_the_picture(swept, capsys):
+    made, folder = swept
+    page = (folder / PAGE_FILE).read_text()
+    print_rows(made.rows, "title")
+    printed = capsys.readouterr().out
+    table = rows_table(made.rows, "title")
+    assert all(cell in printed and f">{html.escape(cell)}<" in page for row in table.rows for cell in row)
+    assert all(f">{html.escape(heading)}<" in page for heading in table.headings)
+    assert base64.b64encode((folder / PICTURE_FILE).read_bytes()).decode() in page
+
+
+def test_a_page_that_is_none_of_ours_is_refused_before_the_work(demo_checkpoint, demo_clips, tmp_path):
+    (tmp_path / PAGE_FILE).write_text("years of work")
+    options = SweepOptions(("float32",), (256,), (104,), RuntimeOptions("mil"))
+    with pytest.raises(UserError, match="is there already"):
+        run_sweep(demo_checkpoint, demo_clips[:1], tmp_path, options)
+    assert [path.name for path in tmp_path.iterdir()] == [PAGE_FILE]
+
+
+def test_a_page_says_which_presets_failed(swept):
+    failed = FailedClip(audio="int5", reason="<no> such preset", unexpected=False)
+    page = sweep_page(swept[0].model_copy(update={"failed": [failed], "rows": []}), None)
+    assert "failed: int5: &lt;no&gt; such preset" in page
 
 
 def test_rows_of_other_folders_need_no_measurement(demo_bundle, demo_reference_path):

@@ -6,9 +6,7 @@ What a browser makes of it is in `test_page_in_browser.py`.
 import base64
 import hashlib
 import io
-import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urljoin
@@ -27,47 +25,16 @@ from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output import mel_tiles as mel_tiles_module
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.mel_tiles import COLORS, TILE_S, mel_tiles
-from forced_aligner.output.page import MAX_PARAGRAPH_WORDS, PARAGRAPH_WORDS, SOURCES, clock, paragraphs
+from forced_aligner.output.page import MAX_PARAGRAPH_WORDS, PARAGRAPH_WORDS, clock, paragraphs
 from forced_aligner.output.page_audio import audio_link, embedded_audio
+from forced_aligner.output.page_template import SOURCES
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
+from tests.output.parsing import Parsed
 
 HOSTILE = [
     "<script>alert(1)</script>", "</script>", "<!--", "-->", "]]>", "\"quoted\"", "it's", "&lt;", "{{ 7*7 }}", "\u2028",
     "\u202eabc", "مرحبا", "你好，", "<img src=x onerror=alert(1)>", "javascript:alert(1)", "\\u003c", "a\x00b\x1b[31m",
 ]  # fmt: skip
-
-
-class Parsed(HTMLParser):
-    """The elements of a page, and the text inside each `script` and `style`."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.elements, self.texts = [], []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if self.elements and self.elements[-1][0] in ("script", "style") and data.strip():
-            self.texts.append((self.elements[-1], data))
-
-    def first(self, tag, **attributes):
-        wanted = attributes.items()
-        return next(found for name, found in self.elements if name == tag and wanted <= found.items())
-
-    def text(self, tag, **attributes):
-        return next(text for (name, found), text in self.texts if name == tag and attributes.items() <= found.items())
-
-    @property
-    def data(self):
-        return json.loads(self.text("script", id="data"))
-
-    @property
-    def policy(self):
-        rules = self.first("meta", **{"http-equiv": "Content-Security-Policy"})["content"].split("; ")
-        return dict(rule.split(" ", 1) for rule in rules)
 
 
 def noise(duration_s):

@@ -1,7 +1,5 @@
 """The page of a recording in headless Chromium: what it shows, plays and lights, and what no transcript can do."""
 
-import os
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,37 +13,14 @@ from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.records import Stretch, TimedFile, TimedWord
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.common.exceptions import ElementClickInterceptedException, WebDriverException  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests.output.browsing import click, contrasts, loaded, open_page, set_scheme, wait
+
 CHIRP_S = 1.0  # where the sound of `talk` begins
-WAIT_S = 20
-
-
-@pytest.fixture(scope="module")
-def browser():
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no browser: chromium and chromedriver are not both installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--mute-audio", "--window-size=1280,800", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium has none for root
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    try:
-        opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    except WebDriverException as error:
-        pytest.skip(f"no browser: {binary} does not start with {driver} ({error.msg.splitlines()[0]})")
-    yield opened
-    opened.quit()
 
 
 def word(text, start_ms, end_ms, **changes):
@@ -89,15 +64,9 @@ def shown(browser, page):
 
 
 def show(browser, page):
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
-    browser.get_log("browser")  # is empty from here on
-    browser.get(page.as_uri())
+    open_page(browser, page)
     wait(browser, lambda: browser.execute_script("return document.getElementById('audio').readyState > 0"))
     return browser
-
-
-def wait(browser, condition):
-    WebDriverWait(browser, WAIT_S, poll_frequency=0.02).until(lambda _: condition())
 
 
 def run(browser, script, *arguments):
@@ -125,23 +94,13 @@ def lit(browser):
     )
 
 
-def click(browser, selector):
-    """Click in the middle of the window, once the page is not scrolling there any more."""
-    target = browser.find_element(By.CSS_SELECTOR, selector)
-    run(browser, "arguments[0].scrollIntoView({block: 'center'})", target)
-    WebDriverWait(browser, WAIT_S, 0.05, ignored_exceptions=(ElementClickInterceptedException,)).until(
-        lambda _: target.click() is None
-    )
-
-
 def press(browser, key):
     ActionChains(browser).send_keys(key).perform()
 
 
 def test_it_loads_without_an_error_and_loads_nothing_else(shown):
     assert shown.get_log("browser") == []
-    loaded = run(shown, "return performance.getEntriesByType('resource').map((entry) => entry.name)")
-    assert [name for name in loaded if not name.startswith("data:")] == []
+    assert loaded(shown) == []
     assert run(shown, "return audio.duration") == pytest.approx(4.0, abs=0.04)
     assert run(shown, "return audio.error") is None
     assert not shown.find_element(By.ID, "trouble").is_displayed()
@@ -271,30 +230,14 @@ def test_labels_fit_into_their_words_and_words_do_not_overlap(shown, zooms):
     assert all(left[1] <= right[0] + 2 for left, right in pairwise(boxes))  # one edge is shared
 
 
-CONTRAST = """
-const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-const light = (color) => color.slice(0, 3).map((part) => part / 255)
-    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
-const back = (node) => {
-    for (; node; node = node.parentElement) {
-        const color = rgb(getComputedStyle(node).backgroundColor);
-        if (color.length === 3 || color[3] === 1) return color;
-    }
-};
-const places = "h1, header p, #legend *, .paragraph time, .paragraph .word, .label, #ticks span";
-return [...document.querySelectorAll(places)].filter((node) => node.textContent.trim()).map((node) => {
-    const [low, high] = [light(rgb(getComputedStyle(node).color)), light(back(node))].sort((a, b) => a - b);
-    return [node.textContent, (high + 0.05) / (low + 0.05)];
-});"""
+CONTRAST_PLACES = "h1, header p, #legend *, .paragraph time, .paragraph .word, .label, #ticks span"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_in_light_and_dark(shown, scheme):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
+    set_scheme(shown, scheme)
     seek(shown, 1.2)
-    ratios = run(shown, CONTRAST)
+    ratios = contrasts(shown, CONTRAST_PLACES)
     assert len(ratios) > 20
     assert [(text, ratio) for text, ratio in ratios if ratio < 4.5] == []  # WCAG 2, AA
     background = run(shown, "return getComputedStyle(document.body).backgroundColor")

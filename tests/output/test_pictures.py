@@ -9,12 +9,15 @@ import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
 from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.fonts import OWN_FONT, cjk_fonts, fonts
 from forced_aligner.output.size_picture import SizePoint, label_points, plot_sizes
 
 
@@ -126,6 +129,67 @@ def test_odd_names_and_words_are_drawn_without_a_warning(tmp_path, capfd):
         plot_sizes(points, title, tmp_path / "sizes.png")
     assert no_warning_and_no_output(capfd)
     assert plt.get_fignums() == []
+
+
+CJK = ("中文", "日本のカタカナ", "한국어")
+
+
+def test_a_text_without_cjk_letters_looks_for_no_font(monkeypatch):
+    monkeypatch.setattr("forced_aligner.output.fonts.cjk_fonts", lambda: pytest.fail("it looked"))
+    assert fonts("Größe, ёлка, عربي, 1 – 2 …") == [OWN_FONT]
+
+
+@pytest.mark.parametrize("text", CJK)
+def test_cjk_letters_are_drawn_where_a_font_has_them(drawn, monkeypatch, text):
+    if not any(cjk_fonts()):
+        pytest.skip("no font for Chinese, Japanese or Korean is installed (Debian: apt-get install fonts-noto-cjk)")
+    missing = set(text)
+    for name in fonts(text):
+        font = FT2Font(font_manager.findfont(name, fallback_to_default=False))
+        missing -= {letter for letter in missing if font.get_char_index(ord(letter))}
+    assert not missing
+    words = [WordTime(text=text, start_time_ms=0, end_time_ms=3000)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "filterwarnings", lambda *_, **__: None)  # those that `drawing` sets
+        drawn(np.zeros(48_000, np.float32), words, title=text)
+    assert not [warning for warning in caught if "Glyph" in str(warning.message)]  # a letter that is a box
+
+
+class Font:
+    """An installed font, as far as the choice looks at it."""
+
+    def __init__(self, name, letters, style="Regular"):
+        self.family_name, self.letters, self.style_name = name, letters, style
+
+    def get_char_index(self, code):
+        return int(chr(code) in self.letters)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("中", ["Noto Sans CJK SC"]),
+        ("中の", ["Kochi Gothic"]),  # one font for all, not two that do not go together
+        ("中한", ["Noto Sans CJK SC", "UnDotum"]),
+        ("𠀀中", ["Noto Sans CJK SC", "Unifont"]),
+        ("𠀀𠀁", ["Unifont"]),
+    ],
+)
+def test_the_fonts_are_those_that_have_the_letters(monkeypatch, text, names):
+    installed = [
+        Font("Unifont", "中の한𠀀"), Font("UnDotum", "한"), Font("Kochi Gothic", "中の"), Font("Song", "中", "Bold"),
+        Font("Noto Sans CJK SC", "中", "Black"), Font("Noto Sans CJK SC", "中"), Font("DejaVu", "a"),
+    ]  # fmt: skip
+    monkeypatch.setattr("forced_aligner.output.fonts._known_name", lambda font: font.family_name)
+    monkeypatch.setattr("forced_aligner.output.fonts.FT2Font", installed.__getitem__)
+    monkeypatch.setattr("forced_aligner.output.fonts.font_paths", lambda: range(len(installed)))
+    cjk_fonts.cache_clear()
+    try:
+        assert cjk_fonts()[0][0].style_name == "Regular"
+        assert fonts(text) == [OWN_FONT, *names]
+    finally:
+        cjk_fonts.cache_clear()
 
 
 def test_no_name_in_the_picture_of_sizes_covers_another():

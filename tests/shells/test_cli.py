@@ -85,7 +85,9 @@ def test_the_demo_does_the_whole_job(here, tmp_path):
     result = here("run_coreml_inference.py", "demo", *ON_MIL, "--output-dir", tmp_path / "demo", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     left = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert left == {"forced-aligner", "pytorch_reference.json", "alignment.png"}
+    assert left == {"forced-aligner", "pytorch_reference.json", "alignment.png", "parity.html"}
+    assert "No boundary moved" in (tmp_path / "demo/parity.html").read_text()
+    assert "parity.html are in" in result.stderr
     assert (tmp_path / "demo/alignment.png").read_bytes()[:4] == b"\x89PNG"
     report = json.loads((tmp_path / "demo/forced-aligner/parity.json").read_text())
     assert (report["files"], report["bin_exact_percent"], report["max_error_ms"]) == (10, 100.0, 0.0)
@@ -156,6 +158,9 @@ def test_several_model_folders_make_one_table(here, three_commands):
     refused = here("run_coreml_inference.py", *arguments, "--report", folder / "one.json", cwd=folder)
     assert refused.returncode == 2
     assert "--report takes one model folder" in refused.stderr
+    refused = here("run_coreml_inference.py", *arguments, "--page", folder / "one.html", cwd=folder)
+    assert refused.returncode == 2
+    assert "--page takes one model folder" in refused.stderr
 
 
 def test_what_is_converted_already_is_laid_out_for_a_hub(here, three_commands):

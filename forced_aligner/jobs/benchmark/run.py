@@ -11,18 +11,19 @@ from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import require_writable
 from forced_aligner.base.outputs import Outputs
-from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PICTURE
+from forced_aligner.base.paths import BENCHMARK_FILE, BENCHMARK_PAGE, BENCHMARK_PICTURE
 from forced_aligner.base.records import file_of, to_json
 from forced_aligner.jobs.benchmark.clips import demo_clips
 from forced_aligner.jobs.benchmark.functions import FunctionBenchmark
 from forced_aligner.jobs.benchmark.memory import peak_memory_bytes
 from forced_aligner.jobs.benchmark.options import BenchmarkOptions
 from forced_aligner.jobs.benchmark.probe import Probe
-from forced_aligner.jobs.benchmark.tables import clip_title
+from forced_aligner.jobs.benchmark.tables import benchmark_page, clip_title
 from forced_aligner.jobs.benchmark.whole_clips import ClipBenchmark, align_clip
 from forced_aligner.jobs.environment import run_environment
 from forced_aligner.output.benchmark_picture import StageBar, plot_stages
 from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.results_page import is_own_results_page
 from forced_aligner.package.bundle import Bundle, files_of
 from forced_aligner.runtime.choice import make_backends
 from forced_aligner.runtime.compute_plan import CompiledBackend, read_plans
@@ -39,16 +40,20 @@ NO_PLAN = "only Core ML has a compute plan"
 def benchmark_and_write(
     model_dir: Path, runtimes: Sequence[RuntimeOptions], output_dir: Path, options: BenchmarkOptions
 ) -> BenchmarkReport:
-    """Measure the packages in `model_dir` on each runtime, and write the report and a picture to `output_dir`.
+    """Measure the packages in `model_dir` on each runtime, and write the report, a picture and a page to
+    `output_dir`.
 
     Raises:
         UserError: see `benchmark`, a runtime that is not here, or a file that cannot be written or must stay.
     """
     bundle = Bundle.open(model_dir)
     outputs = Outputs(files_of(model_dir, bundle.metadata))
-    report_path, picture_path = output_dir / BENCHMARK_FILE, output_dir / BENCHMARK_PICTURE
+    report_path, picture_path, page_path = (
+        output_dir / name for name in (BENCHMARK_FILE, BENCHMARK_PICTURE, BENCHMARK_PAGE)
+    )
     outputs.check(report_path, "", file_of(BenchmarkReport))
     outputs.check(picture_path, "", is_own_picture)
+    outputs.check(page_path, "", is_own_results_page)
     backends = make_backends(runtimes, bundle)
     require_writable(report_path)
     report = benchmark(bundle, backends, options)
@@ -56,17 +61,22 @@ def benchmark_and_write(
     report = with_plans(report, bundle, backends)  # after it is written: Core ML may end the process over a plan
     outputs.write(report_path, to_json(report), may_replace=file_of(BenchmarkReport))
     if report.clips:
-        bars = [
-            StageBar(
-                f"{clip.duration_s:g} s, {clip.computes_on}",
-                clip.stage_ms,
-                f"{clip.total_ms:.0f} ms, {clip.real_time_factor:.3f}",
-            )
-            for clip in report.clips
-        ]
         write = partial(outputs.write, may_replace=is_own_picture)
-        plot_stages(bars, clip_title(report), picture_path, write=write)
+        plot_stages(_bars(report), clip_title(report), picture_path, write=write)
+    page = benchmark_page(report, picture_path.read_bytes() if report.clips else None)
+    outputs.write(page_path, page, may_replace=is_own_results_page)
     return report
+
+
+def _bars(report: BenchmarkReport) -> list[StageBar]:
+    return [
+        StageBar(
+            f"{clip.duration_s:g} s, {clip.computes_on}",
+            clip.stage_ms,
+            f"{clip.total_ms:.0f} ms, {clip.real_time_factor:.3f}",
+        )
+        for clip in report.clips
+    ]
 
 
 def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOptions) -> BenchmarkReport:

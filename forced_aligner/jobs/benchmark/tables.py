@@ -1,13 +1,13 @@
-"""The report as rich tables on stdout."""
+"""The report as tables, and how they are printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from rich.table import Table
+from collections.abc import Sequence
 
 from forced_aligner.base.console import show_table
+from forced_aligner.base.result_table import ResultTable
 from forced_aligner.base.text import visible
+from forced_aligner.output.results_page import Picture, results_page
 from forced_aligner.runtime.compute_plan import NOT_SAID
 from forced_aligner.runtime.measurements import BenchmarkReport, ClipTiming, FunctionPlan, FunctionTiming
 
@@ -17,8 +17,26 @@ SHOWN_KINDS = 4
 
 
 def print_benchmark(report: BenchmarkReport) -> None:
-    """Print a table of the functions, one of the clips, and Core ML's plan where there is one."""
-    show_table(_function_table(report), _clip_table(report), *_notes(report), *_plan_tables(report))
+    """Print all tables, and the notes after those of the functions and of the clips."""
+    functions, clips, *plans = (table.rich() for table in benchmark_tables(report))
+    show_table(functions, clips, *map(visible, benchmark_notes(report)), *plans)
+
+
+def benchmark_tables(report: BenchmarkReport) -> list[ResultTable]:
+    """A table of the functions, one of the clips, and Core ML's plan where there is one."""
+    return [_function_table(report), _clip_table(report), *_plan_tables(report)]
+
+
+def benchmark_page(report: BenchmarkReport, picture: bytes | None) -> str:
+    """The page of a benchmark: its tables and notes, what failed, and the picture where there is one."""
+    failed = [f"failed: {missing.what} on {missing.computes_on}: {missing.reason}" for missing in report.failed]
+    alt = "The time of each stage of each clip. The table of the clips has the same figures."
+    return results_page(
+        f"{report.model_id}: {measured_on(report)}",
+        benchmark_tables(report),
+        notes=[*benchmark_notes(report), *failed],
+        pictures=[Picture(picture, alt)] if picture else [],
+    )
 
 
 def measured_on(report: BenchmarkReport) -> str:
@@ -57,17 +75,7 @@ def calls_note(clips: Sequence[ClipTiming]) -> str:
     return f"calls: {' + '.join(clips[0].calls)}" if clips else ""
 
 
-def _table(title: str, headings: Sequence[str], left: int, rows: Iterable[Sequence[str]]) -> Table:
-    """A table whose first `left` columns hold words, and the others numbers."""
-    table = Table(title=visible(title))
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < left else "right")
-    for row in rows:
-        table.add_row(*map(visible, row))
-    return table
-
-
-def _function_table(report: BenchmarkReport) -> Table:
+def _function_table(report: BenchmarkReport) -> ResultTable:
     calls = max((timing.calls for timing in report.functions), default=0)
     title = f"{report.model_id}: functions, {measured_on(report)}; calls: {calls}"
     prepared = {(package.component, package.computes_on): package.prepare_ms for package in report.packages}
@@ -77,18 +85,20 @@ def _function_table(report: BenchmarkReport) -> Table:
         prepare_ms = prepared.pop((timing.component, timing.computes_on), None)
         prepare = "" if prepare_ms is None else f"{prepare_ms:.1f}"
         rows.append([*function_cells(timing), f"{timing.memory_growth_bytes / 1e6:.1f}", prepare])
-    return _table(title, [*FUNCTION_COLUMNS, "memory MB", "prepare ms"], 3, rows)
+    return ResultTable(title, [*FUNCTION_COLUMNS, "memory MB", "prepare ms"], rows, texts=3)
 
 
-def _clip_table(report: BenchmarkReport) -> Table:
+def _clip_table(report: BenchmarkReport) -> ResultTable:
     stages = list(report.clips[0].stage_ms) if report.clips else []
     rows = [
         [*clip_cells(timing), *(f"{timing.stage_ms.get(stage, 0):.0f}" for stage in stages)] for timing in report.clips
     ]
-    return _table(clip_title(report), [*CLIP_COLUMNS, *(f"{stage} ms" for stage in stages)], 2, rows)
+    headings = [*CLIP_COLUMNS, *(f"{stage} ms" for stage in stages)]
+    return ResultTable(clip_title(report), headings, rows, texts=2)
 
 
-def _notes(report: BenchmarkReport) -> list[str]:
+def benchmark_notes(report: BenchmarkReport) -> list[str]:
+    """What the tables do not say: what calls are of, peak memory, and what was left out."""
     peak = f"peak memory of this process: {report.peak_memory_bytes / 1e6:.0f} MB"
     if report.environment.backend == "coreml":
         peak += ", without what macOS holds for the GPU and the Neural Engine outside of it"
@@ -96,17 +106,17 @@ def _notes(report: BenchmarkReport) -> list[str]:
     notes = [calls_note(report.clips), peak, *left_out]
     unplanned = sum({share.device for share in plan.devices} == {NOT_SAID} for plan in report.plans)
     notes += [f"compute plan: Core ML says nothing of {unplanned} functions"] if unplanned else []
-    return [visible(note) for note in notes if note]
+    return [note for note in notes if note]
 
 
-def _plan_tables(report: BenchmarkReport) -> list[Table]:
+def _plan_tables(report: BenchmarkReport) -> list[ResultTable]:
     plans = [plan for plan in report.plans if {share.device for share in plan.devices} != {NOT_SAID}]
     if not plans:
         return []
     devices = sorted({share.device for plan in plans for share in plan.devices})
     headings = ["component", "function", "on", "not on the Neural Engine", "ops", *(f"{name}, %" for name in devices)]
     title = f"{report.model_id}: Core ML's plan, ops (estimated cost)"
-    return [_table(title, headings, 4, [_plan_cells(plan, devices) for plan in plans])]
+    return [ResultTable(title, headings, [_plan_cells(plan, devices) for plan in plans], texts=4)]
 
 
 def _plan_cells(plan: FunctionPlan, devices: Sequence[str]) -> list[str]:

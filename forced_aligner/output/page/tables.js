@@ -1,0 +1,40 @@
+"use strict";
+// Makes the headings of every table of results buttons that sort its rows.
+
+/** A number by its value, also one such as `1,234.5`; what is no number comes after all numbers, by its letters. */
+function sortKey(cell) {
+  const text = cell.textContent.trim();
+  const number = Number.parseFloat(text.replaceAll(",", ""));
+  return { text, number: Number.isNaN(number) ? Infinity : number };
+}
+
+function sortRows(table, column, descending) {
+  const isText = table.tHead.rows[0].cells[column].classList.contains("text");
+  const body = table.tBodies[0];
+  const rows = [...body.rows].map((row) => ({ row, ...sortKey(row.cells[column]) }));
+  const byText = (a, b) => a.text.localeCompare(b.text, undefined, { numeric: true });
+  const byNumber = (a, b) => (a.number === b.number ? 0 : a.number - b.number);
+  rows.sort((a, b) => (descending ? -1 : 1) * (isText ? byText(a, b) : byNumber(a, b) || byText(a, b)));
+  body.append(...rows.map(({ row }) => row));
+}
+
+for (const table of document.querySelectorAll("table.results")) {
+  const headings = [...table.tHead.rows[0].cells];
+  for (const [column, heading] of headings.entries()) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = "Sort by this column";
+    button.textContent = heading.textContent;
+    heading.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const before = heading.getAttribute("aria-sort");
+      // Numbers from the largest, words from A; a second click turns it around.
+      const first = heading.classList.contains("text") ? "ascending" : "descending";
+      const second = first === "ascending" ? "descending" : "ascending";
+      const order = before === first ? second : first;
+      for (const other of headings) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", order);
+      sortRows(table, column, order === "descending");
+    });
+  }
+}
