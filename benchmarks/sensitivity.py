@@ -48,7 +48,8 @@ def main(
     from forced_aligner.convert.metadata import expected_metadata
     from forced_aligner.convert.options import Options
     from forced_aligner.data.clips import load_clips
-    from forced_aligner.jobs.calibrate import calibration_clips, calibration_inputs
+    from forced_aligner.jobs.calibrate import calibration_inputs
+    from forced_aligner.jobs.calibration_clips import calibration_clips
     from forced_aligner.package.contract import DEFAULT_COMPONENTS
 
     checkpoint = find_checkpoint("demo")

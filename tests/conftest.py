@@ -236,10 +236,9 @@ def compact_bundle(demo_checkpoint, tmp_path_factory):
 @pytest.fixture(scope="session")
 def bundle_of(request):
     """The bundle that has a component, by its key."""
-    from individual_components import COMPONENTS
+    from forced_aligner.package.contract import COMPONENTS_OF
 
-    fixtures = {"five": "demo_bundle", "compact": "compact_bundle"}
-    return lambda key: request.getfixturevalue(fixtures[COMPONENTS[key].layout])
+    return lambda key: request.getfixturevalue("demo_bundle" if key in COMPONENTS_OF["five"] else "compact_bundle")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from individual_components import Component
 
 
-from forced_aligner.package.provenance import find_provenance, version_string
+from forced_aligner.base.version import version_string
+from forced_aligner.package.provenance import find_provenance
 
 
 def describe(spec: Model_pb2.Model, component: Component, precision: Precision, metadata: BundleMetadata) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +17,12 @@ from forced_aligner.align.prompt import Prompt
 from forced_aligner.align.words import split_words
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import file_digest
 from forced_aligner.base.journal import digest_of
-from forced_aligner.base.model_ids import DEMO_MODEL_ID
-from forced_aligner.base.reading import require_audio_file
-from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.convert.calibration import Watch, summarize
 from forced_aligner.convert.gptq.quantize import CalibrationClip, Presets, Quantizer
 from forced_aligner.convert.gptq.store import QuantizedWeights, store_folder
 from forced_aligner.convert.options import Options
-from forced_aligner.data.choice import choose
-from forced_aligner.data.clips import load_calibration_clips
 from forced_aligner.data.records import Clip
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import LENGTH_STEP, TOKEN_TABLE
@@ -37,42 +31,14 @@ from forced_aligner.package.provenance import ALIGNING_ROOMS, CONVERTING_ROOMS, 
 from forced_aligner.runtime.mil.backend import MilBackend
 
 if TYPE_CHECKING:
-    pass
+    from transformers import Qwen3ASRProcessor
 
 LOUDEST_CLIPS = 2  # with the largest magnitudes, which go through every function
 
 
-def calibration_clips(checkpoint: Checkpoint, options: Options) -> list[Clip]:
-    """The clips that `--calibrate` and `--calibration-dataset` ask for: a seeded draw, spread over the speakers.
-
-    Raises:
-        UserError: the data set is not found, or has fewer.
-    """
-    is_demo = checkpoint.model_id == DEMO_MODEL_ID
-    clips = load_calibration_clips(options.calibration_dataset, is_demo_model=is_demo)
-    if len(clips) < options.calibrate:
-        raise UserError(f"--calibrate {options.calibrate} asks for more than the {len(clips)} clips of the set")
-    chosen = choose(clips, options.calibrate)
-    for clip in chosen:
-        clip.check()
-        require_audio_file(Path(clip.audio))
-    return chosen
-
-
-def calibration_digest(clips: Sequence[Clip], audio: Sequence[str]) -> str:
-    """SHA-256 (hex) over the recordings, transcripts and languages; `audio` are the recordings' own digests."""
-    pairs = zip(clips, audio, strict=True)
-    return digest_of(*(text for clip, sound in pairs for text in (sound, clip.transcript, clip.language or "")))
-
-
-def audio_digest(clip: Clip) -> str:
-    """SHA-256 (hex) of a recording's file."""
-    return file_digest(Path(clip.audio))
-
-
 def quantize_weights(
     model: LazyModel,
-    prompt: Prompt,
+    processor: Qwen3ASRProcessor,
     metadata: BundleMetadata,
     options: Options,
     clips: list[Clip],
@@ -82,7 +48,7 @@ def quantize_weights(
 
     Args:
         model: the checkpoint's model.
-        prompt: of the checkpoint's tokenizer.
+        processor: the checkpoint's.
         metadata: of the conversion, with the digest of the clips.
         options: its options.
         clips: the calibration clips.
@@ -95,6 +61,7 @@ def quantize_weights(
     rooms = {*ALIGNING_ROOMS, *CONVERTING_ROOMS}
     run = digest_of(metadata, repr(parts), source_digest(rooms))
     store = QuantizedWeights(store_folder(output_dir), run)
+    prompt = Prompt(processor.tokenizer.backend_tokenizer, metadata.token_ids)
     inputs = [calibration_inputs(prompt, metadata, clip) for clip in clips]
     Quantizer(model, parts, inputs, store).compress_all()
     return store

@@ -95,7 +95,7 @@ def compare_and_write(
 
 def _check_page(page: Path, outputs: Outputs) -> None:
     """Refuse a page that could not be written, before the work."""
-    from forced_aligner.output.parity_page import is_own_parity_page
+    from forced_aligner.output.own_files import is_own_parity_page
 
     outputs.check(page, "the page", is_own_parity_page)
     require_writable(page)
@@ -110,7 +110,7 @@ def write_parity_page(
         UserError: it cannot be written.
     """
     from forced_aligner.jobs.parity_page import parity_report_page
-    from forced_aligner.output.parity_page import is_own_parity_page
+    from forced_aligner.output.own_files import is_own_parity_page
 
     outputs.write(page, parity_report_page(report, clips, root), "the page", is_own_parity_page)
 

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from forced_aligner.align.prompt import Prompt
 from forced_aligner.base.console import log
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file
-from forced_aligner.base.journal import JOURNAL_SUFFIX
-from forced_aligner.base.paths import (
-    BENCHMARK_FILE,
-    BENCHMARK_PAGE,
-    BENCHMARK_PICTURE,
-    METADATA_FILE,
-    PARITY_FILE,
-    PARITY_PAGE,
-)
-from forced_aligner.base.records import file_of, write_json
+from forced_aligner.base.paths import METADATA_FILE
+from forced_aligner.base.records import write_json
 from forced_aligner.base.stopping import removed_temporaries
 from forced_aligner.checkpoint.find import Checkpoint
-from forced_aligner.checkpoint.lazy_weights import LazyModel
 from forced_aligner.checkpoint.processor import load_processor, save_processor
-from forced_aligner.convert.calibration import announce
-from forced_aligner.convert.component import convert_component, existing_objects_frozen
-from forced_aligner.convert.gptq.store import QuantizedWeights, discard_store
-from forced_aligner.convert.lint import lint_package
 from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
-from forced_aligner.convert.token_table import convert_token_table
-from forced_aligner.data.records import Clip
-from forced_aligner.jobs.calibrate import (
-    audio_digest,
-    calibration_clips,
-    calibration_digest,
-    measure_magnitudes,
-    quantize_weights,
-)
-from forced_aligner.output.figure import is_own_picture
-from forced_aligner.output.parity_page import is_own_parity_page
-from forced_aligner.output.results_page import is_own_results_page
-from forced_aligner.package.bundle import Bundle, require_own_files
+from forced_aligner.jobs.calibration_clips import audio_digest, calibration_clips, calibration_digest
+from forced_aligner.jobs.places import check_converted_folder, refuse_or_replace
+from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import TOKEN_TABLE
-from forced_aligner.package.folder import refuse_existing, write_folder
-from forced_aligner.package.metadata import BundleMetadata, Calibration, ComponentRecord
-from forced_aligner.runtime.measurements import BenchmarkReport
-from forced_aligner.score.records import ParityReport
-from individual_components import COMPONENTS
+from forced_aligner.package.folder import write_folder
+from forced_aligner.package.metadata import BundleMetadata
 
 
 def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
@@ -66,8 +36,9 @@ def convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bundl
 
 def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> BundleMetadata:
     options.validate()
-    processor = load_processor(checkpoint.folder)
+    check_converted_folder(output_dir, force=options.force)
     clips = calibration_clips(checkpoint, options) if options.calibrate else []
+    processor = load_processor(checkpoint.folder)
     audio = [audio_digest(clip) for clip in clips]
     fitted_to = audio if options.fits else []
     digest = calibration_digest(clips, audio) if clips else None
@@ -75,13 +46,20 @@ def _convert(checkpoint: Checkpoint, output_dir: Path, options: Options) -> Bund
     if (not options.force or options.keep_same) and (done := _already_done(expected, options, output_dir)):
         log(f"{output_dir} holds this conversion already" + ("" if options.force else "; --force makes it anew"))
         return done
-    check = _require_replaceable if options.force else refuse_existing
-    with write_folder(output_dir, check) as folder, existing_objects_frozen():
+
+    # These take long. Whatever can be told before is told, and a conversion that is there already needs none of them.
+    from forced_aligner.checkpoint.lazy_weights import LazyModel
+    from forced_aligner.convert.component import existing_objects_frozen
+    from forced_aligner.convert.gptq.store import discard_store
+    from forced_aligner.convert.lint import lint_package
+    from forced_aligner.jobs.calibrate import quantize_weights
+    from forced_aligner.jobs.conversion import Conversion
+
+    with write_folder(output_dir, refuse_or_replace(force=options.force)) as folder, existing_objects_frozen():
         save_processor(processor, folder)
         model = LazyModel(checkpoint)
-        prompt = Prompt(processor.tokenizer.backend_tokenizer, expected.token_ids)
-        quantized = quantize_weights(model, prompt, expected, options, clips, output_dir) if fitted_to else None
-        conversion = _Conversion(model, options, folder, clips, quantized)
+        quantized = quantize_weights(model, processor, expected, options, clips, output_dir) if fitted_to else None
+        conversion = Conversion(model, options, folder, clips, quantized)
         metadata = conversion.convert_all(expected)
         if options.calibrate:
             metadata = conversion.calibrate(metadata)
@@ -121,81 +99,3 @@ def _already_done(expected: BundleMetadata, options: Options, output_dir: Path) 
             "replace it, or choose another --output-dir"
         )
     return present
-
-
-def _require_replaceable(folder: Path) -> None:
-    """Refuse to replace a folder that holds anything but a conversion and what was measured of it."""
-    remedy = "choose another --output-dir, or remove it yourself"
-    made_by_us = {
-        PARITY_FILE: file_of(ParityReport),
-        BENCHMARK_FILE: file_of(BenchmarkReport),
-        BENCHMARK_PICTURE: is_own_picture,
-        BENCHMARK_PAGE: is_own_results_page,
-        PARITY_PAGE: is_own_parity_page,
-    }
-    measured = [name for name, is_own in made_by_us.items() if is_own(folder / name)]
-    require_own_files(folder, [*measured, PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)
-
-
-@dataclass(frozen=True)
-class _Conversion:
-    """A conversion under way.
-
-    Attributes:
-        model: its weights.
-        options: what was asked for.
-        folder: unfinished, where the packages go to.
-        clips: to calibrate with.
-        quantized: the weights that were compressed with them.
-    """
-
-    model: LazyModel
-    options: Options
-    folder: Path
-    clips: list[Clip]
-    quantized: QuantizedWeights | None
-
-    def convert_all(self, metadata: BundleMetadata) -> BundleMetadata:
-        """Convert the components that were asked for, with a line of progress for each; the metadata with them."""
-        records, table = dict[str, ComponentRecord](), None
-        presets = self.options.presets
-        for number, key in enumerate(self.options.components, 1):
-            started = time.perf_counter()
-            if key == TOKEN_TABLE:
-                table = convert_token_table(self.model, presets[key], self.folder)
-                made, size_bytes = f"{table.file}  {table.encoding}", table.size_bytes
-            else:
-                record = self._convert(key, metadata)
-                records[key] = record
-                made, size_bytes = f"{record.package}  {record.precision}", record.size_bytes
-            log(
-                f"[{number}/{len(self.options.components)}] {made}  {size_bytes / 1e6:.1f} MB  "
-                f"{time.perf_counter() - started:.1f} s"
-            )
-        return metadata.model_copy(update={"components": records, TOKEN_TABLE: table})
-
-    def _convert(self, key: str, metadata: BundleMetadata, calibration: Calibration | None = None) -> ComponentRecord:
-        return convert_component(
-            COMPONENTS[key], self.model, metadata, self.options, self.folder, calibration, self.quantized
-        )
-
-    def calibrate(self, metadata: BundleMetadata) -> BundleMetadata:
-        """Run clips through the packages, and convert those again that hold an op with too large a magnitude.
-
-        What was converted again is measured again: nothing may be left in FP16 that comes near its limit.
-        """
-        while True:
-            measured = measure_magnitudes(Bundle(self.folder, metadata), self.clips)
-            components, too_large = dict(metadata.components), []
-            for key, calibration in measured.items():
-                before = components[key].calibration
-                if len(calibration.kept_float32) > len(before.kept_float32 if before else []):
-                    too_large.append(key)
-                components[key] = components[key].model_copy(update={"calibration": calibration})
-            for key in too_large:
-                shutil.rmtree(self.folder / components[key].package)
-                components[key] = self._convert(key, metadata, measured[key])
-            metadata = metadata.model_copy(update={"components": components})
-            if not too_large:
-                announce(metadata)
-                return metadata

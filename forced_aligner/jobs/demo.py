@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.base.console import log
+from forced_aligner.base.files import require_writable
 from forced_aligner.base.model_ids import DEMO_MODEL_ID
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.paths import PARITY_FILE, PARITY_PAGE, REFERENCE_FILE
@@ -17,11 +18,9 @@ from forced_aligner.data.clips import load_clips
 from forced_aligner.jobs.compare import compare_clips, write_parity_page
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.open_model import open_aligner
-from forced_aligner.jobs.recording_picture import spectrogram_of
+from forced_aligner.jobs.places import check_converted_folder
 from forced_aligner.jobs.reference import make_reference
-from forced_aligner.output.alignment_picture import plot_alignment
-from forced_aligner.output.figure import is_own_picture
-from forced_aligner.output.parity_page import is_own_parity_page
+from forced_aligner.output.own_files import is_own_parity_page, is_own_picture
 from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
@@ -38,7 +37,9 @@ def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
     Raises:
         UserError: `folder` cannot be written, or the repository is incomplete.
     """
+    check_converted_folder(folder / MODEL_FOLDER, force=True)
     outputs = Outputs()
+    require_writable(folder / PICTURE_FILE)
     outputs.check(folder / PICTURE_FILE, "", is_own_picture)
     outputs.check(folder / PARITY_PAGE, "the page", is_own_parity_page)
     checkpoint = find_checkpoint(DEMO_MODEL_ID)
@@ -53,6 +54,9 @@ def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
     # In the model folder, where `compare` writes it and `convert-coreml.py --package` looks for it.
     write_json(report, folder / MODEL_FOLDER / PARITY_FILE, file_of(ParityReport))
     log("4/4  draw")
+    from forced_aligner.jobs.recording_picture import spectrogram_of
+    from forced_aligner.output.alignment_picture import plot_alignment
+
     drawn = min(compared, key=lambda clip: abs(clip.sample.duration_s - PICTURE_S))
     sample = drawn.sample
     plot_alignment(

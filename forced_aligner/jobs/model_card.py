@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from forced_aligner.base.text import visible
+from forced_aligner.base.version import PROJECT, version_string
 from forced_aligner.jobs.benchmark.tables import (
     CLIP_COLUMNS,
     FUNCTION_COLUMNS,
@@ -16,7 +17,7 @@ from forced_aligner.jobs.benchmark.tables import (
 )
 from forced_aligner.package.contract import layout_of
 from forced_aligner.package.metadata import BundleMetadata, ComponentRecord
-from forced_aligner.package.provenance import APACHE, PROJECT, Provenance, version_string
+from forced_aligner.package.provenance import APACHE, Provenance
 from forced_aligner.runtime.measurements import BenchmarkReport
 from forced_aligner.score.records import ParityReport
 from forced_aligner.score.tables import percent_text

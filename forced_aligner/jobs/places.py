@@ -1,4 +1,4 @@
-"""Whether a hub folder or a host kit may be written where the options say, as is known before a conversion."""
+"""Whether a converted folder, a hub folder and a host kit may be written where the options say."""
 
 from __future__ import annotations
 
@@ -7,20 +7,62 @@ from functools import partial
 from pathlib import Path
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import file_digest
-from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE
+from forced_aligner.base.files import MayReplace, file_digest, is_file
+from forced_aligner.base.journal import JOURNAL_SUFFIX
+from forced_aligner.base.paths import (
+    BENCHMARK_FILE,
+    BENCHMARK_PAGE,
+    BENCHMARK_PICTURE,
+    METADATA_FILE,
+    PARITY_FILE,
+    PARITY_PAGE,
+)
 from forced_aligner.base.records import file_of, read_json
+from forced_aligner.output.own_files import is_own_parity_page, is_own_picture, is_own_results_page
 from forced_aligner.package.bundle import require_own_files
 from forced_aligner.package.contract import COMPACT, FIVE, compiled_name, layout_of
-from forced_aligner.package.folder import check_place
+from forced_aligner.package.folder import Check, check_place, refuse_existing
 from forced_aligner.package.host_kit.config import HostConfig
 from forced_aligner.package.host_kit.stages import CONFIG_FILE, HOST_FOLDER
 from forced_aligner.package.metadata import BundleMetadata
 from forced_aligner.package.provenance import find_provenance
+from forced_aligner.runtime.measurements import BenchmarkReport
+from forced_aligner.score.records import ParityReport
 
+# What is measured of a conversion lies in its folder too.
+_MEASURED: dict[str, MayReplace] = {
+    PARITY_FILE: file_of(ParityReport),
+    BENCHMARK_FILE: file_of(BenchmarkReport),
+    BENCHMARK_PICTURE: is_own_picture,
+    BENCHMARK_PAGE: is_own_results_page,
+    PARITY_PAGE: is_own_parity_page,
+}
 CARD_FILE = "README.md"
 LICENSE_FILE = "LICENSE"
 NOTICE_FILE = "NOTICE"
+
+
+def check_converted_folder(folder: Path, *, force: bool) -> None:
+    """Refuse, before a conversion into `folder`, a file and a folder that no conversion may replace.
+
+    Whether a folder with another conversion may be replaced is not known here.
+
+    Raises:
+        UserError: it is one.
+    """
+    check_place(folder, lambda place: None if is_file(place / METADATA_FILE) else refuse_or_replace(force=force)(place))
+
+
+def refuse_or_replace(*, force: bool) -> Check:
+    """What `write_folder` asks of a converted folder that is there already."""
+    return _require_replaceable if force else refuse_existing
+
+
+def _require_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but a conversion and what was measured of it."""
+    measured = [name for name, is_own in _MEASURED.items() if is_own(folder / name)]
+    remedy = "choose another --output-dir, or remove it yourself"
+    require_own_files(folder, [*measured, PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)
 
 
 def check_hub_folder(

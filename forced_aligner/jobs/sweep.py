@@ -13,15 +13,15 @@ from forced_aligner.base.paths import PARITY_FILE, REFERENCE_FILE
 from forced_aligner.base.records import file_of, to_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.data.records import Clip
-from forced_aligner.jobs.calibrate import audio_digest, calibration_clips
+from forced_aligner.jobs.calibration_clips import audio_digest, calibration_clips
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.component_scores import Call, measure_component, record_calls
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.open_model import open_aligner
 from forced_aligner.jobs.reference import make_reference
 from forced_aligner.jobs.sweep_options import CALIBRATED, SweepOptions
-from forced_aligner.output.figure import is_own_picture
-from forced_aligner.output.results_page import Picture, is_own_results_page, results_page
+from forced_aligner.output.own_files import is_own_picture, is_own_results_page
+from forced_aligner.output.results_page import Picture, results_page
 from forced_aligner.output.size_picture import SizePoint, plot_sizes
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.score.gate import Gate

@@ -12,18 +12,14 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from forced_aligner.base.files import start_of, write_whole
+from forced_aligner.base.files import write_whole
 from forced_aligner.output.fonts import fonts
-from forced_aligner.package.provenance import PROJECT
+from forced_aligner.output.own_files import PNG_METADATA
 
 matplotlib.use("Agg")  # files only: no window, no display
 
 COLORS = ("#2f6f9f", "#c9622f", "#5a8f3c")
 DPI = 110
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_START_BYTES = 1024  # holds the chunks before the picture, and so the one that names the program
-_NAME = b"Software\0" + PROJECT.encode()
-_NAME_CHUNK = len(_NAME).to_bytes(4, "big") + b"tEXt" + _NAME
 
 
 @contextmanager
@@ -48,16 +44,7 @@ def save_figure(figure: Figure, path: Path, *, write: Callable[[Path, bytes], No
     """
     picture = io.BytesIO()
     try:
-        figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": PROJECT})
+        figure.savefig(picture, format="png", dpi=DPI, metadata=PNG_METADATA)
     finally:
         plt.close(figure)
     write(path, picture.getvalue())
-
-
-def is_own_picture(path: Path) -> bool:
-    """Whether `path` is a picture that `save_figure` wrote: a regular file, no link, and a PNG that names this project.
-
-    What cannot be read is not.
-    """
-    start = start_of(path, PNG_START_BYTES)
-    return start.startswith(PNG_SIGNATURE) and _NAME_CHUNK in start.split(b"IDAT")[0]

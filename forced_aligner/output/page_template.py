@@ -11,9 +11,8 @@ from typing import Any
 import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 
-from forced_aligner.base.files import MayReplace, start_of
 from forced_aligner.base.text import visible
-from forced_aligner.package.provenance import PROJECT
+from forced_aligner.output.own_files import generator
 
 SOURCES = Path(__file__).with_name("page")
 # The style and the script of each page are put together from these files. Its template is NAME.html.
@@ -22,7 +21,6 @@ PAGES = {
     "results": ("base.css", "tables.css", "tables.js"),
     "parity": ("base.css", "tables.css", "parity.css", "tables.js", "parity.js"),
 }
-START_BYTES = 1024  # holds what stands before the title, and so the name of the program
 
 
 def render(name: str, data: object, audio: str = "data:", **values: Any) -> str:
@@ -66,19 +64,3 @@ def source_hash(source: str) -> str:
     """The source expression with which a Content-Security-Policy allows an inline style or script."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def generator(name: str) -> str:
-    """What the head of a page says it was made by."""
-    return f"{PROJECT}, {name} page"
-
-
-def own_page(name: str) -> MayReplace:
-    """Whether a file is a page that `render` made of `name`: a regular file, no link, whose head says so."""
-    meta = f'<meta name="generator" content="{generator(name)}">'.encode()
-
-    def is_own(path: Path) -> bool:
-        start = start_of(path, START_BYTES)
-        return start.startswith(b"<!doctype html>") and meta in start.split(b"<title>")[0]
-
-    return is_own

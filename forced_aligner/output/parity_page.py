@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from forced_aligner.base.files import MayReplace
 from forced_aligner.base.result_table import ResultTable
 from forced_aligner.base.text import visible
 from forced_aligner.data.records import WordTime
-from forced_aligner.output.page_template import own_page, render
+from forced_aligner.output.own_files import PARITY
+from forced_aligner.output.page_template import render
 
-PAGE = "parity"
-is_own_parity_page: MayReplace = own_page(PAGE)
 PACKAGES, PYTORCH, TRUTH = "packages", "PyTorch", "truth"  # the sides, in this order
 BIN_MS = 80
 
@@ -107,7 +105,7 @@ def parity_page(report: Report, spots: Sequence[Spot], excerpts: Sequence[Excerp
     values: dict[str, Any] = vars(report) | {"title": visible(report.title), "bars": bars, "moved_count": moved}
     values |= {"spots": [_spot_values(number, spot) for number, spot in enumerate(spots)]}
     values |= {"left_out": moved - len(spots) if moved else 0, "boundaries": sum(report.counts.values())}
-    return render(PAGE, data, **values)
+    return render(PARITY, data, **values)
 
 
 def _bar(step: int, count: int, counts: Mapping[int, int]) -> dict[str, Any]:

@@ -6,13 +6,10 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forced_aligner.base.files import MayReplace
 from forced_aligner.base.result_table import ResultTable
 from forced_aligner.base.text import visible
-from forced_aligner.output.page_template import own_page, render
-
-PAGE = "results"
-is_own_results_page: MayReplace = own_page(PAGE)
+from forced_aligner.output.own_files import RESULTS
+from forced_aligner.output.page_template import render
 
 
 @dataclass(frozen=True)
@@ -39,4 +36,4 @@ def results_page(
         notes: a line each.
         pictures: are shown on white, since they are drawn for it.
     """
-    return render(PAGE, {}, title=visible(title), tables=tables, notes=notes, pictures=pictures)
+    return render(RESULTS, {}, title=visible(title), tables=tables, notes=notes, pictures=pictures)

@@ -12,8 +12,8 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.base.languages import LANGUAGES
 from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID, LEGACY_MODEL_ID
 from forced_aligner.base.paths import ROOT
+from forced_aligner.base.version import PROJECT, version_string
 
-PROJECT = "qwen3-forcedaligner-coreml"
 CONVERTING_ROOMS = ("checkpoint", "convert", "package")
 ALIGNING_ROOMS = ("align", "checkpoint", "data", "jobs", "package", "runtime")
 APACHE = "apache-2.0"  # the hub's identifier
@@ -71,13 +71,6 @@ def _is_hub_id(text: str) -> bool:
     except HFValidationError:
         return False
     return "/" in text
-
-
-def version_string() -> str:
-    """The version of this project, from its pyproject.toml."""
-    import tomllib
-
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 def tool_versions() -> dict[str, str]:

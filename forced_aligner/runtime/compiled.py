@@ -18,9 +18,9 @@ from forced_aligner.base.console import log
 from forced_aligner.base.files import cannot_write
 from forced_aligner.base.machine import system_name
 from forced_aligner.base.stopping import ends_at_once, unfinished
+from forced_aligner.base.version import PROJECT
 from forced_aligner.package.bundle import Bundle, package_digest
 from forced_aligner.package.contract import compiled_name
-from forced_aligner.package.provenance import PROJECT
 
 MAX_CACHE_BYTES = 16 << 30  # the 0.6B checkpoint has 3.7 GB in float32
 DIGEST_FILE = "sha256"  # beside a compiled package, of its files

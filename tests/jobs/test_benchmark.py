@@ -19,10 +19,10 @@ from forced_aligner.jobs.benchmark.options import CLIP_LENGTHS_S, BenchmarkOptio
 from forced_aligner.jobs.benchmark.probe import inputs_of_size
 from forced_aligner.jobs.benchmark.run import benchmark, benchmark_and_write, require_all, with_plans
 from forced_aligner.jobs.benchmark.tables import benchmark_notes, benchmark_page, benchmark_tables, print_benchmark
-from forced_aligner.jobs.convert import _require_replaceable
+from forced_aligner.jobs.places import refuse_or_replace
 from forced_aligner.jobs.publish import CARD_FILE, lay_out
 from forced_aligner.output.benchmark_picture import StageBar, plot_stages
-from forced_aligner.output.figure import is_own_picture
+from forced_aligner.output.own_files import is_own_picture
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.compute_plan import NOT_SAID
 from forced_aligner.runtime.measurements import BenchmarkReport, DeviceShare, FunctionPlan, OffNeuralEngine
@@ -274,15 +274,15 @@ def test_the_page_has_the_tables_that_are_printed(report, capsys):
 def test_a_measured_folder_can_be_converted_again(folder, report):
     plot_stages([StageBar("5 s", {"mel": 1.0}, "1 ms")], "demo", folder / BENCHMARK_PICTURE)
     (folder / BENCHMARK_PAGE).write_text(benchmark_page(report, None))
-    _require_replaceable(folder)
+    refuse_or_replace(force=True)(folder)
     (folder / PARITY_PAGE).write_text("years of work")
     with pytest.raises(UserError, match=r"also holds parity\.html, which is not of the conversion"):
-        _require_replaceable(folder)
+        refuse_or_replace(force=True)(folder)
     (folder / PARITY_PAGE).write_text(report_page())
-    _require_replaceable(folder)
+    refuse_or_replace(force=True)(folder)
     (folder / BENCHMARK_FILE).write_text("years of work")
     with pytest.raises(UserError, match=r"also holds benchmark\.json, which is not of the conversion"):
-        _require_replaceable(folder)
+        refuse_or_replace(force=True)(folder)
 
 
 def test_the_card_has_every_row_and_names_no_path(folder, tmp_path, report):

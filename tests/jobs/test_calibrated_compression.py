@@ -22,7 +22,8 @@ from forced_aligner.convert.gptq.store import QuantizedWeights, discard_store, s
 from forced_aligner.convert.metadata import expected_metadata
 from forced_aligner.convert.options import Options
 from forced_aligner.data.clips import load_calibration_clips
-from forced_aligner.jobs.calibrate import calibration_clips, calibration_digest, calibration_inputs
+from forced_aligner.jobs.calibrate import calibration_inputs
+from forced_aligner.jobs.calibration_clips import calibration_clips, calibration_digest
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.jobs.golden import reference_stages

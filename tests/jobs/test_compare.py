@@ -20,6 +20,7 @@ from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import RunError, UserError
 from forced_aligner.base.journal import Journal
 from forced_aligner.base.records import read_json, write_json
+from forced_aligner.base.version import PROJECT, version_string
 from forced_aligner.data.pairs import paired_clips
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.jobs import parity_page as parity_page_job
@@ -27,7 +28,6 @@ from forced_aligner.jobs import reference as reference_job
 from forced_aligner.jobs.compare import compare, compare_and_write, compare_clips
 from forced_aligner.jobs.parity_page import parity_report_page
 from forced_aligner.jobs.reference import make_reference
-from forced_aligner.package.provenance import PROJECT, version_string
 from forced_aligner.runtime.measurements import RunEnvironment
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.boundaries import boundary_errors_ms, error_counts, score_errors

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE
 from forced_aligner.base.records import write_json
+from forced_aligner.base.version import PROJECT, version_string
 from forced_aligner.checkpoint.find import Checkpoint
 from forced_aligner.checkpoint.processor import ALIGNER_CHAT_TEMPLATE
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
@@ -25,7 +26,7 @@ from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import COMPONENTS_OF, SPEC_FILE
 from forced_aligner.package.folder import write_folder
-from forced_aligner.package.provenance import PROJECT, tool_versions, version_string
+from forced_aligner.package.provenance import tool_versions
 from forced_aligner.runtime.mil.program import Program
 from individual_components import COMPONENTS
 

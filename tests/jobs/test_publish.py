@@ -17,6 +17,7 @@ from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
+from forced_aligner.base.version import PROJECT
 from forced_aligner.checkpoint.find import find_checkpoint
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.model_card import license_notice, model_card
@@ -25,7 +26,7 @@ from forced_aligner.jobs.places import CARD_FILE, check_hub_folder
 from forced_aligner.jobs.publish import lay_out
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import DEFAULT_COMPONENTS
-from forced_aligner.package.provenance import PROJECT, find_provenance
+from forced_aligner.package.provenance import find_provenance
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport, Reference

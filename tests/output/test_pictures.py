@@ -16,8 +16,8 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.data.records import WordTime
 from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
-from forced_aligner.output.figure import is_own_picture
 from forced_aligner.output.fonts import OWN_FONT, cjk_fonts, fonts
+from forced_aligner.output.own_files import is_own_picture
 from forced_aligner.output.size_picture import SizePoint, label_points, plot_sizes
 
 

@@ -11,8 +11,9 @@ import re
 import pytest
 
 from forced_aligner.base.result_table import ResultTable
-from forced_aligner.output.parity_page import PACKAGES, PYTORCH, Spot, is_own_parity_page
-from forced_aligner.output.results_page import Picture, is_own_results_page, results_page
+from forced_aligner.output.own_files import is_own_parity_page, is_own_results_page
+from forced_aligner.output.parity_page import PACKAGES, PYTORCH, Spot
+from forced_aligner.output.results_page import Picture, results_page
 from tests.output.parsing import Parsed
 from tests.output.reports import HOSTILE, REPORT, ROWS, hostile_page, report_page, spot
 

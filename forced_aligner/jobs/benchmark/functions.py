@@ -12,9 +12,9 @@ import numpy as np
 
 from forced_aligner.jobs.benchmark.probe import Probe, inputs_for, inputs_of_size, milliseconds
 from forced_aligner.package.bundle import Bundle
+from forced_aligner.package.spec import input_types, read_spec
 from forced_aligner.runtime.measurements import FunctionTiming, PackageTiming
 from forced_aligner.runtime.protocol import Arrays
-from individual_components import COMPONENTS
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class FunctionBenchmark:
         return [self._timing(function, probe) for function in self._functions for probe in self._able(function)]
 
     def _inputs(self, function: _Function, recorded: Mapping[str, Arrays]) -> Arrays:
-        names = [spec.name for spec in COMPONENTS[function.component].inputs]
+        names = list(input_types(read_spec(self._bundle.package(function.component)), function.name))
         inputs = inputs_for(function.component, names, recorded)
         return inputs_of_size(inputs, function.size, self._bundle.metadata.dimensions)
 

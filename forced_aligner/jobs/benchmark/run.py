@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +21,7 @@ from forced_aligner.jobs.benchmark.probe import Probe
 from forced_aligner.jobs.benchmark.tables import benchmark_page, clip_title
 from forced_aligner.jobs.benchmark.whole_clips import ClipBenchmark, align_clip
 from forced_aligner.jobs.environment import run_environment
-from forced_aligner.output.benchmark_picture import StageBar, plot_stages
-from forced_aligner.output.figure import is_own_picture
-from forced_aligner.output.results_page import is_own_results_page
+from forced_aligner.output.own_files import is_own_picture, is_own_results_page
 from forced_aligner.package.bundle import Bundle, files_of
 from forced_aligner.runtime.choice import make_backends
 from forced_aligner.runtime.compute_plan import CompiledBackend, read_plans
@@ -61,15 +59,17 @@ def benchmark_and_write(
     report = with_plans(report, bundle, backends)  # after it is written: Core ML may end the process over a plan
     outputs.write(report_path, to_json(report), may_replace=file_of(BenchmarkReport))
     if report.clips:
-        write = partial(outputs.write, may_replace=is_own_picture)
-        plot_stages(_bars(report), clip_title(report), picture_path, write=write)
+        _draw(report, picture_path, partial(outputs.write, may_replace=is_own_picture))
     page = benchmark_page(report, picture_path.read_bytes() if report.clips else None)
     outputs.write(page_path, page, may_replace=is_own_results_page)
     return report
 
 
-def _bars(report: BenchmarkReport) -> list[StageBar]:
-    return [
+def _draw(report: BenchmarkReport, path: Path, write: Callable[[Path, bytes], None]) -> None:
+    """Draw the stages of each clip."""
+    from forced_aligner.output.benchmark_picture import StageBar, plot_stages
+
+    bars = [
         StageBar(
             f"{clip.duration_s:g} s, {clip.computes_on}",
             clip.stage_ms,
@@ -77,6 +77,7 @@ def _bars(report: BenchmarkReport) -> list[StageBar]:
         )
         for clip in report.clips
     ]
+    plot_stages(bars, clip_title(report), path, write=write)
 
 
 def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOptions) -> BenchmarkReport:
