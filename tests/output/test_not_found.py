@@ -88,7 +88,7 @@ READERS = {
         ("[one] two", ["one two"]),
         ("one two [three]", ["one two three"]),
         ("Go home. [He] sat down. [Then] [rose.]", ["Go home.", "He sat down. Then rose."]),
-        ("One [two.] Three", ["One two.", "Three"]),
+        ("One [two.] Three four", ["One two.", "Three four"]),
         ("one [a] [b] — [c] [d]", ["one a b — c d"]),
         ("one — [a] [b] — [c] [d] [e] — two", ["one — —", "two"]),
         ("[a] [b] [c] [d] [e] one.", ["one."]),
