@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +19,9 @@ A_CUE, FULLNESS = 2.0, 3.0  # the square of how full it is: two cues of like len
 SENTENCE_INSIDE = 1.5
 ONE_WORD, ONE_WORD_SENTENCE = 6.0, 3.5
 TOO_SHORT, TOO_FAST = 10.0, 10.0  # times the share that is missing, or too much
+BRIEF = 4.0  # times the share of twice the least duration that is missing: such cues are allowed, and flash by
 PAUSE_AFTER = -1.5  # as long as the longest pause that a cue may have
+ROUNDING_TICKS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,25 @@ def make_cues(file: TimedFile, options: CueOptions, tick_ns: int) -> list[Cue]:
     cues = group_cues(words, limits, last_ms)
     shown = []
     for cue, next_ms in zip(cues, starts_after(cues, last_ms), strict=True):
-        end_ms = shown_until(cue, limits.cue_width(cue), next_ms, limits)
-        shown.append(Cue(break_lines(cue, limits), cue[0].start_ms, end_ms // (tick_ns / 1e6) * tick_ns / 1e6))
+        start_ms = cue[0].start_ms
+        end_ms = shown_until(start_ms, cue[-1].end_ms, limits.cue_width(cue), next_ms, limits)
+        end_ticks = math.floor(end_ms * 1e6 / tick_ns + ROUNDING_TICKS)
+        shown.append(Cue(break_lines(cue, limits), start_ms, end_ticks * tick_ns / 1e6))
     return shown
 
 
-def shown_until(cue: list[Span], chars: float, next_ms: float, limits: Limits) -> float:
+def shown_until(start_ms: float, end_ms: float, chars: float, next_ms: float, limits: Limits) -> float:
     """When a cue ends: with its last word, or as long after it as it takes to read the cue, if there is room.
 
     Args:
-        cue: its words.
+        start_ms: the start of its first word.
+        end_ms: the end of its last word.
         chars: its width.
         next_ms: the start of the next cue. At the end of the audio, `GAP_MS` later.
         limits: see `Limits`.
     """
-    start_ms = cue[0].start_ms
     wanted_ms = max(limits.least_ms, 1000 * chars / limits.chars_per_s)
-    return max(cue[-1].end_ms, min(start_ms + min(wanted_ms, limits.longest_ms), next_ms - GAP_MS))
+    return max(end_ms, min(start_ms + min(wanted_ms, limits.longest_ms), next_ms - GAP_MS))
 
 
 def group_cues(words: list[Span], limits: Limits, last_ms: float) -> list[list[Span]]:
@@ -87,38 +92,42 @@ def _must_break(before: Span, word: Span, limits: Limits) -> bool:
 
 def _split(words: list[Span], next_ms: float, limits: Limits) -> list[list[Span]]:
     """The best cues of words that only their number parts; after them, the next cue starts at `next_ms`."""
+    alone = [limits.width(word, follows=False) for word in words]
+    inside = [limits.width(word, follows=True) for word in words]
+    nexts_ms = [*(word.start_ms for word in words[1:]), next_ms]
+    places = [_place_cost(word, after, limits) for word, after in pairwise(words)] + [0.0]
 
     def cues(begin: int) -> Iterator[tuple[int, float]]:
-        lines, used, chars, inside = 1, 0.0, 0.0, 0
-        for end in range(begin + 1, len(words) + 1):
-            wide = limits.width(words[end - 1], follows=end - 1 > begin)
-            if used and used + wide > limits.line_chars:
-                lines, used = lines + 1, limits.width(words[end - 1], follows=False)
+        start_ms = words[begin].start_ms
+        lines, used, chars, sentences = 1, 0.0, 0.0, 0
+        for index in range(begin, len(words)):
+            word, is_first = words[index], index == begin
+            chars += alone[index] if is_first else inside[index]
+            if is_first or used + inside[index] <= limits.line_chars:
+                used += alone[index] if is_first else inside[index]
             else:
-                used += wide
-            chars += wide
-            lasts_ms = words[end - 1].end_ms - words[begin].start_ms
-            if end > begin + 1 and (lines > limits.lines or lasts_ms > limits.longest_ms):
+                lines, used = lines + 1, alone[index]
+            if not is_first and (lines > limits.lines or word.end_ms - start_ms > limits.longest_ms):
                 return
-            after_ms = words[end].start_ms if end < len(words) else next_ms
-            cost = _cue_cost(words[begin:end], chars, after_ms, limits) + SENTENCE_INSIDE * inside
-            if end < len(words):
-                pause_ms = min(after_ms - words[end - 1].end_ms, limits.pause_ms)
-                cost += break_cost(words[end - 1], words[end], limits.code) + PAUSE_AFTER * pause_ms / max(
-                    limits.pause_ms, 1.0
-                )
-            yield end, cost
-            inside += words[end - 1].ends_sentence
+            lasts_ms = shown_until(start_ms, word.end_ms, chars, nexts_ms[index], limits) - start_ms
+            cost = _cue_cost(chars, lasts_ms, limits) + places[index] + SENTENCE_INSIDE * sentences
+            if is_first and " " not in word.text:
+                cost += ONE_WORD_SENTENCE if word.ends_sentence else ONE_WORD
+            yield index + 1, cost
+            sentences += word.ends_sentence
 
     return best_split(words, cues)
 
 
-def _cue_cost(cue: list[Span], chars: float, next_ms: float, limits: Limits) -> float:
-    """The cost of a cue, wherever it ends."""
-    lasts_ms = max(shown_until(cue, chars, next_ms, limits) - cue[0].start_ms, 1.0)
+def _place_cost(word: Span, following: Span, limits: Limits) -> float:
+    """The cost of a cue's end between two words. A pause makes it better."""
+    pause_ms = min(following.start_ms - word.end_ms, limits.pause_ms)
+    return break_cost(word, following, limits.code) + PAUSE_AFTER * pause_ms / max(limits.pause_ms, 1.0)
+
+
+def _cue_cost(chars: float, lasts_ms: float, limits: Limits) -> float:
+    """The cost of a cue of so many characters that is shown so long."""
+    least_ms, lasts_ms = max(limits.least_ms, 1.0), max(lasts_ms, 1.0)
     cost = A_CUE + FULLNESS * (chars / (limits.lines * limits.line_chars)) ** 2
-    cost += TOO_SHORT * max(0.0, 1 - lasts_ms / max(limits.least_ms, 1.0))
-    cost += TOO_FAST * min(1.0, max(0.0, 1000 * chars / lasts_ms / limits.chars_per_s - 1))
-    if len(cue) == 1 and " " not in cue[0].text:
-        cost += ONE_WORD_SENTENCE if cue[0].ends_sentence else ONE_WORD
-    return cost
+    cost += TOO_SHORT * max(0.0, 1 - lasts_ms / least_ms) + BRIEF * max(0.0, 1 - lasts_ms / (2 * least_ms))
+    return cost + TOO_FAST * min(1.0, max(0.0, 1000 * chars / lasts_ms / limits.chars_per_s - 1))
