@@ -69,7 +69,9 @@ def infer(
     ] = None,
     max_lines: Annotated[int, typer.Option(min=1, help="Most lines of a subtitle cue.")] = 2,
     max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 7.0,
-    min_cue_s: Annotated[float, typer.Option(min=0, help="Shortest subtitle cue, where there is room.")] = 0.833,
+    min_cue_s: Annotated[
+        float | None, typer.Option(min=0, help="Shortest subtitle cue, where there is room. (default: 0.833)")
+    ] = None,
     max_cps: Annotated[
         float | None,
         typer.Option(

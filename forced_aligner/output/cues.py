@@ -32,7 +32,7 @@ class CueOptions:
         max_line_chars: widest line of a cue.
         max_lines: most lines of a cue.
         max_cue_s: longest duration of a cue.
-        min_cue_s: least duration of a cue, where there is room.
+        min_cue_s: least duration of a cue, where there is room; by default that of the guideline, or `max_cue_s`.
         max_cps: most characters a second, where there is room.
         max_pause_s: a longer pause between two words starts a new cue.
         cue_per_line: whether each line of the transcript is a cue, whatever its length.
@@ -43,7 +43,7 @@ class CueOptions:
     max_line_chars: int | None = None
     max_lines: int = MAX_LINES
     max_cue_s: float = LONGEST_CUE_S
-    min_cue_s: float = LEAST_CUE_S
+    min_cue_s: float | None = None
     max_cps: float | None = None
     max_pause_s: float = 0.8
     cue_per_line: bool = False
@@ -52,7 +52,7 @@ class CueOptions:
 
     def __post_init__(self) -> None:
         """Raises `UserError` if the least duration is beyond the longest."""
-        if self.min_cue_s > self.max_cue_s:
+        if self.min_cue_s is not None and self.min_cue_s > self.max_cue_s:
             raise UserError(
                 f"a cue cannot last {self.min_cue_s:g} s at least and {self.max_cue_s:g} s at most: "
                 "give a smaller --min-cue-s or a larger --max-cue-s"
@@ -105,7 +105,7 @@ def limits_of(options: CueOptions, code: str) -> Limits:
         options.max_line_chars or guideline.line_chars,
         options.max_lines,
         options.max_cue_s * 1000,
-        options.min_cue_s * 1000,
+        1000 * (min(LEAST_CUE_S, options.max_cue_s) if options.min_cue_s is None else options.min_cue_s),
         options.max_cps or guideline.chars_per_s,
         options.max_pause_s * 1000,
         options.cue_per_line,

@@ -21,6 +21,8 @@ _ABBREVIATIONS = frozenset(("M.", "Mme.", "Mlle.", "Av.", "Rd.", "approx.", "p."
 def sentence_ends(words: Sequence[TimedWord], code: str) -> list[bool]:
     """Whether a sentence ends with each word. An abbreviation ends none, and a closing quote belongs to its sentence.
 
+    The text has single spaces and no other white space: sentencex 1.0.32 panics at some, such as U+2028.
+
     Args:
         words: in order.
         code: of their language; see `reading.language_code`.

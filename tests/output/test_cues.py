@@ -106,6 +106,11 @@ def test_a_sentence_ends_with_its_closing_quote_and_not_with_an_abbreviation(cod
         ]
 
 
+def test_white_space_that_the_sentence_library_fails_on_does_not_reach_it():
+    words = [TimedWord(text=text) for text in ("by A.\u2028B.\u2028", "Smith.", "\u2029No.")]
+    assert sentence_ends(words, "en")[-1]
+
+
 def test_no_words_have_no_sentences():
     assert sentence_ends([], "en") == []
 
@@ -222,6 +227,7 @@ def test_a_cue_lasts_as_long_as_it_takes_to_read():
 def test_a_least_duration_beyond_the_longest_is_refused():
     with pytest.raises(UserError, match="a cue cannot last 3 s at least and 2 s at most"):
         CueOptions(min_cue_s=3, max_cue_s=2)
+    assert limits_of(CueOptions(max_cue_s=0.5), "en").least_ms == 500  # the default gives way
 
 
 # --- languages -----------------------------------------------------------------------------------------------------
