@@ -64,8 +64,26 @@ def infer(
         bool,
         typer.Option("--audio-link", help="Link from html to the recording. (default: if longer than 60 minutes)"),
     ] = False,
-    max_line_chars: Annotated[int, typer.Option(min=1, help="Longest subtitle line.")] = 42,
-    max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 6.0,
+    max_line_chars: Annotated[
+        int | None,
+        typer.Option(min=1, help="Widest subtitle line. (default: 42; Chinese and Korean 16, Japanese 13)"),
+    ] = None,
+    max_lines: Annotated[int, typer.Option(min=1, help="Most lines of a subtitle cue.")] = 2,
+    max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 7.0,
+    min_cue_s: Annotated[
+        float | None, typer.Option(min=0, help="Shortest subtitle cue, where there is room. (default: 0.833)")
+    ] = None,
+    max_cps: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Most characters of a cue per second, where there is room. "
+            "(default: English 20, Chinese 9, Japanese 7, Korean 12, others 17)",
+        ),
+    ] = None,
+    cue_per_line: Annotated[
+        bool, typer.Option("--cue-per-line", help="A subtitle cue for each line of the transcript.")
+    ] = False,
     karaoke: Annotated[bool, typer.Option("--karaoke", help="Mark each word's time inside vtt and ass cues.")] = False,
     min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Mark words below it as weak.")] = WEAK,
     plot: Annotated[bool, typer.Option("--plot", help="Draw a PNG of each recording as well.")] = False,
@@ -92,7 +110,10 @@ def infer(
     from forced_aligner.output.cues import CueOptions
     from forced_aligner.output.formats import PAGE, parse_formats
 
-    names, cues = parse_formats(formats), CueOptions(max_line_chars, max_cue_s, karaoke=karaoke)
+    names = parse_formats(formats)
+    cues = CueOptions(
+        max_line_chars, max_lines, max_cue_s, min_cue_s, max_cps, cue_per_line=cue_per_line, karaoke=karaoke
+    )
     clips = input_clips(audio_file, text, text_file, files, language)
     if skip_existing and overwrite:
         raise UserError("--skip-existing leaves files as they are and --overwrite replaces them: give one of them")

@@ -6,9 +6,11 @@ A word ends where the next silence phoneme or the next word starts.
 """
 
 import ctypes
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,34 @@ class Synthesizer:
         Returns None where espeak-ng spoke two words as one ("of the") or split one in two, for then the word
         times are not known.
         """
+        self._synthesize(text, voice)
+        return self._utterance(words, text)
+
+    def speak_prose(self, text: str, voice: Voice) -> Utterance:
+        """Synthesise any text; its words are those between white space.
+
+        Where espeak-ng spoke several words as one ("of the"), these share its time by their letters. A word that it
+        spoke as several, such as a number, has the time of all of them.
+        """
+        self._synthesize(text, voice)
+        native, spoken, phonemes = self._sound()
+        written = list(re.finditer(r"\S+", text))
+        times_s: dict[int, list[float]] = {}  # of what is spoken, by the word that it begins with
+        for position, time_s in spoken:
+            owner = max(sum(word.start() < position for word in written) - 1, 0)
+            times_s.setdefault(owner if times_s else 0, []).append(time_s)
+        length_s = len(native) / self._native_rate_hz
+        nexts = [*list(times_s.items())[1:], (len(written), [length_s])]
+        edges_s: list[tuple[float, float]] = []
+        for (first, (begin_s, *more_s)), (following, (next_s, *_)) in zip(times_s.items(), nexts, strict=True):
+            end_s = _end([begin_s, *more_s][-1], next_s, phonemes)
+            letters = np.cumsum([0, *(len(word[0]) for word in written[first:following])])
+            edges_s += pairwise(begin_s + (end_s - begin_s) * letters / letters[-1])
+        starts_s, ends_s = np.array(edges_s).T
+        return Utterance(self._resampled(native), [word[0] for word in written], starts_s, ends_s, phonemes)
+
+    def _synthesize(self, text: str, voice: Voice) -> None:
+        """Fill the buffers."""
         self._samples, self._events = [], []
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice.name!r}")
@@ -129,7 +159,6 @@ class Synthesizer:
         data = text.encode()
         self._library.espeak_Synth(data, len(data) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
         self._library.espeak_Synchronize()
-        return self._utterance(words, text)
 
     def _utterance(self, words: list[str], text: str) -> Utterance | None:
         """The collected buffers as an `Utterance`, or None where the words do not match the events."""
@@ -140,24 +169,29 @@ class Synthesizer:
             cursor = text.index(word, cursor)
             positions.append(cursor + 1)  # espeak-ng counts characters from 1
             cursor += len(word)
-        spoken = [event for event in self._events if event[0] == _EVENT_WORD]
-        if [event[2] for event in spoken] != positions:
+        native, spoken, phonemes = self._sound()
+        if [position for position, _ in spoken] != positions:
             return None
-        native = np.concatenate(self._samples)
-        length_s = len(native) / self._native_rate_hz
-        starts_s = np.array([event[1] for event in spoken]) / self._native_rate_hz
-        phonemes = [
-            (name, sample / self._native_rate_hz) for kind, sample, _, name in self._events if kind == _EVENT_PHONEME
-        ]
-        silences_s = np.array([time for name, time in phonemes if name.startswith("_")] + [length_s])
-        nexts_s = np.append(starts_s[1:], length_s)
+        starts_s = np.array([time_s for _, time_s in spoken])
+        nexts_s = [*starts_s[1:], len(native) / self._native_rate_hz]
         ends_s = np.array(
-            [
-                min([following, *silences_s[(silences_s > start) & (silences_s < following)][:1]])
-                for start, following in zip(starts_s, nexts_s, strict=True)
-            ]
+            [_end(start, following, phonemes) for start, following in zip(starts_s, nexts_s, strict=True)]
         )
         if np.any(ends_s <= starts_s):
             return None
-        audio = soxr.resample(native.astype(np.float32) / 32768.0, self._native_rate_hz, SAMPLE_RATE_HZ)
-        return Utterance(audio, words, starts_s, ends_s, phonemes)
+        return Utterance(self._resampled(native), words, starts_s, ends_s, phonemes)
+
+    def _sound(self) -> tuple[np.ndarray, list[tuple[int, float]], list[tuple[str, float]]]:
+        """The collected samples, (character, start in seconds) of each word, and (name, start) of each phoneme."""
+        times = [(*event, event[1] / self._native_rate_hz) for event in self._events]
+        words = [(position, time_s) for kind, _, position, _, time_s in times if kind == _EVENT_WORD]
+        phonemes = [(name, time_s) for kind, _, _, name, time_s in times if kind == _EVENT_PHONEME]
+        return np.concatenate(self._samples), words, phonemes
+
+    def _resampled(self, native: np.ndarray) -> np.ndarray:
+        return soxr.resample(native.astype(np.float32) / 32768.0, self._native_rate_hz, SAMPLE_RATE_HZ)
+
+
+def _end(start_s: float, next_s: float, phonemes: list[tuple[str, float]]) -> float:
+    """The end of a word: the first silence before the next word, or that word."""
+    return min([next_s, *(time_s for name, time_s in phonemes if name.startswith("_") and start_s < time_s < next_s)])

@@ -117,26 +117,28 @@ def _timed_words(text: str, spoken: SpokenText, alignment: Alignment, min_confid
     heard = alignment.heard
     doubt_of = dict(zip(heard, doubts([words[index] for index in heard]), strict=True))
     for written in written_words(text, [word.text for word in words], spoken):
+        place = TimedWord(
+            text=written.text,
+            mark=written.mark,
+            no_space_before=written.no_space_before,
+            begins_line=written.begins_line,
+        )
         if written.word is None:
-            found.append(TimedWord(text=written.text, mark=written.mark, no_space_before=written.no_space_before))
+            found.append(place)
             continue
         word, confidence = words[written.word], alignment.confidences[written.word]
         if written.word in alignment.not_found:
-            glued = written.no_space_before
-            found.append(TimedWord(text=written.text, word=word.text, status="not-found", no_space_before=glued))
+            found.append(place.model_copy(update={"word": word.text, "status": "not-found"}))
             continue
-        found.append(
-            TimedWord(
-                text=written.text,
-                word=word.text,
-                start_time_ms=word.start_time_ms,
-                end_time_ms=word.end_time_ms,
-                confidence=round(confidence, 4),
-                weak=confidence < min_confidence,
-                doubtful=doubt_of[written.word],
-                no_space_before=written.no_space_before,
-            )
-        )
+        heard_word = {
+            "word": word.text,
+            "start_time_ms": word.start_time_ms,
+            "end_time_ms": word.end_time_ms,
+            "confidence": round(confidence, 4),
+            "weak": confidence < min_confidence,
+            "doubtful": doubt_of[written.word],
+        }
+        found.append(place.model_copy(update=heard_word))
     return found
 
 

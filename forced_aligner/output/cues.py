@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from forced_aligner.base.errors import UserError
 from forced_aligner.data.cue_sheets import CueSheet
-from forced_aligner.output.records import TimedFile, TimedWord
+from forced_aligner.output.reading import GUIDELINES, LEAST_CUE_S, LONGEST_CUE_S, MAX_LINES, width
+from forced_aligner.output.records import TimedFile, TimedWord, joined
+from forced_aligner.output.sentences import sentence_ends
+from forced_aligner.output.spelling import OPENING
 
 # The model may give a word no length, which not every format can express. There, the word lasts one mel frame, and
 # the next word starts later if the two would overlap; at the end of the audio, the words before it start earlier.
@@ -17,26 +22,41 @@ MILLISECOND_NS = 1_000_000
 # Up to so many words in a row that were not found are shown with their neighbours: they may be said in another way, or
 # the aligner may have missed them. A longer run is hardly spoken at all, and nobody could read it in one cue.
 SHOWN_NOT_FOUND = 4
-SENTENCE_END = (".", "?", "!", "…", "\u3002", "\uff1f", "\uff01")  # the last three: Chinese and Japanese
 
 
 @dataclass(frozen=True)
 class CueOptions:
-    """How words become subtitle cues.
+    """How words become subtitle cues. What is None is as `reading.GUIDELINES` has it for the language.
 
     Attributes:
-        max_line_chars: longest text of a cue.
+        max_line_chars: widest line of a cue.
+        max_lines: most lines of a cue.
         max_cue_s: longest duration of a cue.
+        min_cue_s: least duration of a cue, where there is room; by default that of the guideline, or `max_cue_s`.
+        max_cps: most characters a second, where there is room.
         max_pause_s: a longer pause between two words starts a new cue.
+        cue_per_line: whether each line of the transcript is a cue, whatever its length.
         karaoke: whether VTT and ASS mark the time of each word inside its cue.
         sheet: the subtitle file that is the transcript. If it is given, its cues are kept, whatever the rest says.
     """
 
-    max_line_chars: int = 42
-    max_cue_s: float = 6.0
+    max_line_chars: int | None = None
+    max_lines: int = MAX_LINES
+    max_cue_s: float = LONGEST_CUE_S
+    min_cue_s: float | None = None
+    max_cps: float | None = None
     max_pause_s: float = 0.8
+    cue_per_line: bool = False
     karaoke: bool = False
     sheet: CueSheet | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` if the least duration is beyond the longest."""
+        if self.min_cue_s is not None and self.min_cue_s > self.max_cue_s:
+            raise UserError(
+                f"a cue cannot last {self.min_cue_s:g} s at least and {self.max_cue_s:g} s at most: "
+                "give a smaller --min-cue-s or a larger --max-cue-s"
+            )
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,48 @@ class Span:
     confidence: float
     no_space_before: bool
     begins_turn: bool = False  # a speaker's label or a heading stands before it
+    begins_line: bool = False  # in the transcript
+    ends_sentence: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cue may be in one language: `CueOptions` with the guideline's figures."""
+
+    code: str  # of the language
+    line_chars: int
+    lines: int
+    longest_ms: float
+    least_ms: float
+    chars_per_s: float
+    pause_ms: float
+    per_line: bool
+    has_wide_letters: bool
+
+    def width(self, word: Span, *, follows: bool) -> float:
+        """The width of a word; with the space before it, if it `follows` another on its line."""
+        text = f" {word.text}" if follows and not word.no_space_before else word.text
+        return width(text, has_wide_letters=self.has_wide_letters)
+
+    def cue_width(self, cue: list[Span]) -> float:
+        """The width of a cue's text on one line."""
+        return sum(self.width(word, follows=index > 0) for index, word in enumerate(cue))
+
+
+def limits_of(options: CueOptions, code: str) -> Limits:
+    """The limits for a language; see `reading.language_code`."""
+    guideline = GUIDELINES[code]
+    return Limits(
+        code,
+        options.max_line_chars or guideline.line_chars,
+        options.max_lines,
+        options.max_cue_s * 1000,
+        1000 * (min(LEAST_CUE_S, options.max_cue_s) if options.min_cue_s is None else options.min_cue_s),
+        options.max_cps or guideline.chars_per_s,
+        options.max_pause_s * 1000,
+        options.cue_per_line,
+        guideline.has_wide_letters,
+    )
 
 
 def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
@@ -79,34 +141,66 @@ def spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
     ]
 
 
-def subtitle_spans(file: TimedFile, tick_ns: int = MILLISECOND_NS) -> list[Span]:
+def subtitle_spans(file: TimedFile, code: str, tick_ns: int = MILLISECOND_NS, *, per_line: bool = False) -> list[Span]:
     """The same, with the text of words without times, each joined to the word before it, or else to the first.
 
-    A word that was not found and begins a sentence is joined to the word after it, and so are a speaker's label and a
-    heading, with what stands between. Line numbers are left out, and so are runs of more than `SHOWN_NOT_FOUND` words
-    that were not found.
+    A word that was not found and begins a sentence is joined to the word after it, and so are what begins a line of
+    the transcript, an opening quote, and a speaker's label and a heading, with what stands between. Line numbers are
+    left out, and so are runs of more than `SHOWN_NOT_FOUND` words that were not found.
+
+    Args:
+        file: the words.
+        code: of their language; see `reading.language_code`.
+        tick_ns: as `spans` takes it.
+        per_line: whether a direction that begins a line is joined to the word after it, too.
     """
-    parts: list[list[TimedWord]] = []  # one for each word with times
-    turns: list[bool] = []  # whether each begins a speaker's turn
-    waiting: list[TimedWord] = []
-    begins_turn = False
-    for word in _shown([word for word in file.words if word.mark != "number"]):
-        begins_sentence = word.status is not None and bool(parts) and parts[-1][-1].one_line.endswith(SENTENCE_END)
-        begins_turn = begins_turn or word.mark in ("label", "heading")
-        if word.start_time_ms is not None:
-            parts.append([*waiting, word])
-            turns.append(begins_turn)
-            waiting, begins_turn = [], False
-        elif parts and not waiting and not begins_sentence and not begins_turn:
-            parts[-1].append(word)
+    words = _shown([word for word in file.words if word.mark != "number"])
+    ends = sentence_ends(words, code)
+    parts: list[_Part] = []  # one for each word with times
+    waiting = _Part()
+    for index, word in enumerate(words):
+        begins_sentence = word.status is not None and bool(parts) and ends[index - 1]
+        waiting.begins_turn |= word.mark in ("label", "heading")
+        waiting.begins_line |= word.begins_line and (per_line or word.mark is None or word.start_time_ms is not None)
+        waits = waiting.words or begins_sentence or waiting.begins_turn or waiting.begins_line or _opens(word)
+        if word.start_time_ms is not None or not parts or waits:
+            waiting.words.append(word)
+            waiting.ends_sentence |= ends[index]
         else:
-            waiting.append(word)
+            parts[-1].words.append(word)
+            parts[-1].ends_sentence |= ends[index]
+        if word.start_time_ms is not None:
+            waiting.ends_sentence = ends[index]
+            parts.append(waiting)
+            waiting = _Part()
     if parts:
-        parts[-1] += waiting
+        parts[-1].words += waiting.words
     return [
-        replace(span, text=words_text(part), no_space_before=part[0].no_space_before, begins_turn=turn)
-        for span, part, turn in zip(spans(file, tick_ns), parts, turns, strict=True)
+        replace(
+            span,
+            text=joined(part.words)[0],
+            no_space_before=part.words[0].no_space_before,
+            begins_turn=part.begins_turn,
+            begins_line=part.begins_line,
+            ends_sentence=part.ends_sentence,
+        )
+        for span, part in zip(spans(file, tick_ns), parts, strict=True)
     ]
+
+
+def _opens(word: TimedWord) -> bool:
+    """Whether it is an opening quote or bracket before a space, as in French."""
+    return word.mark is None and word.word is None and unicodedata.category(word.one_line[:1] or "x") in OPENING
+
+
+@dataclass
+class _Part:
+    """A word with times, and the words without that are shown with it."""
+
+    words: list[TimedWord] = field(default_factory=list)
+    begins_turn: bool = False
+    begins_line: bool = False
+    ends_sentence: bool = False
 
 
 def _shown(words: list[TimedWord]) -> list[TimedWord]:
@@ -120,34 +214,9 @@ def _shown(words: list[TimedWord]) -> list[TimedWord]:
     return [word for number, word in enumerate(words) if number not in left_out]
 
 
-def words_text(words: list[TimedWord]) -> str:
-    """The text of `words` on one line, with spaces where the transcript has them."""
-    return join_words([Span(word.one_line, 0, 0, 0, word.no_space_before) for word in words])
-
-
 def count_words_without_length(file: TimedFile) -> int:
     """How many words with times are shorter than `MIN_WORD_MS`."""
     return sum((word.end_time_ms or 0) - (word.start_time_ms or 0) < MIN_WORD_MS for word in file.timed)
-
-
-def group_cues(words: list[Span], options: CueOptions) -> list[list[Span]]:
-    """Group words into cues within the limits of `options`; a pause or the end of a sentence starts a new cue."""
-    cues: list[list[Span]] = []
-    for word in words:
-        if not cues or _starts_cue(cues[-1], word, options):
-            cues.append([])
-        cues[-1].append(word)
-    return cues
-
-
-def _starts_cue(cue: list[Span], word: Span, options: CueOptions) -> bool:
-    return (
-        word.begins_turn
-        or len(join_words([*cue, word])) > options.max_line_chars
-        or word.end_ms - cue[0].start_ms > options.max_cue_s * 1000
-        or word.start_ms - cue[-1].end_ms > options.max_pause_s * 1000
-        or cue[-1].text.endswith(SENTENCE_END)
-    )
 
 
 def join_words(words: list[Span], to_text: Callable[[Span], str] = lambda word: word.text) -> str:

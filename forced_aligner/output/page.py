@@ -6,10 +6,11 @@ from pathlib import Path
 
 from forced_aligner.base.text import visible
 from forced_aligner.output.alignment_picture import Spectrogram
-from forced_aligner.output.cues import SENTENCE_END
 from forced_aligner.output.mel_tiles import TILE_S, mel_tiles
 from forced_aligner.output.page_template import render
-from forced_aligner.output.records import TimedFile, TimedWord
+from forced_aligner.output.reading import language_code
+from forced_aligner.output.records import TimedFile, TimedWord, joined
+from forced_aligner.output.sentences import sentence_ends
 
 # Where a paragraph of the transcript ends. The transcript's own paragraphs are not in the alignment.
 PAUSE_MS = 2000.0
@@ -63,20 +64,22 @@ def paragraphs(file: TimedFile) -> list[int]:
     A paragraph begins with a speaker's label or a heading, and after a pause of more than `PAUSE_MS`. It is kept short:
     see `PARAGRAPH_WORDS`.
     """
+    ends = sentence_ends(file.words, language_code(file.language, joined(file.words)[0]))
     firsts: list[int] = []
     end_ms = 0.0  # of the last word with times
     for index, word in enumerate(file.words):
-        if not firsts or _begins(word, file.words[index - 1], index - firsts[-1], end_ms):
+        count = index - firsts[-1] if firsts else 0
+        if not firsts or _begins(word, file.words[index - 1], count, end_ms, after_sentence=ends[index - 1]):
             firsts.append(index)
         end_ms = end_ms if word.end_time_ms is None else word.end_time_ms
     return firsts
 
 
-def _begins(word: TimedWord, before: TimedWord, count: int, end_ms: float) -> bool:
+def _begins(word: TimedWord, before: TimedWord, count: int, end_ms: float, *, after_sentence: bool) -> bool:
     """Whether `word` begins a paragraph after one of `count` words, of which `before` is the last."""
     return (
         (word.mark in ("label", "heading") and before.mark not in ("label", "heading"))
         or (word.start_time_ms is not None and word.start_time_ms - end_ms > PAUSE_MS and before.mark is None)
-        or (count >= PARAGRAPH_WORDS and before.one_line.endswith(SENTENCE_END))
+        or (count >= PARAGRAPH_WORDS and after_sentence)
         or count >= MAX_PARAGRAPH_WORDS
     )

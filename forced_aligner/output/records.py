@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -40,6 +41,8 @@ class TimedWord(_Remarkable):
 
     What is not spoken has no times and a `mark`, such as a speaker's label.
 
+    `begins_line` says that it is the first of its line in the transcript. It is not in JSON.
+
     `word` is the aligner's cleaned word. `confidence`, 0 to 1, is the probability that the head gives to the chosen
     time bin and its two neighbours; it is the lower one of start and end. A word that was not found in the audio has a
     `word` and a `status`, and neither times nor confidence.
@@ -59,11 +62,25 @@ class TimedWord(_Remarkable):
     no_space_before: bool = Field(
         default=False, validation_alias=AliasChoices("glued", "no_space_before"), serialization_alias="glued"
     )  # `glued` is the key in JSON files
+    begins_line: bool = Field(default=False, exclude=True)
 
     @property
     def one_line(self) -> str:
         """`text` for formats of lines and cells: no control characters, and any white space in it is one space."""
         return " ".join(without_controls(self.text).split())
+
+
+def joined(words: Sequence[TimedWord]) -> tuple[str, list[int]]:
+    """The text of `words` on one line, with spaces where the transcript has them, and where each word starts in it."""
+    pieces: list[str] = []
+    starts: list[int] = []
+    length = 0
+    for word in words:
+        gap = " " if pieces and not word.no_space_before else ""
+        pieces.append(gap + word.one_line)
+        starts.append(length + len(gap))
+        length += len(pieces[-1])
+    return "".join(pieces), starts
 
 
 class NotFound(Record):

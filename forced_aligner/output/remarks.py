@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from forced_aligner.base.errors import IncompleteError
-from forced_aligner.output.cues import words_text
-from forced_aligner.output.records import NotFound, TimedFile, TimedWord
+from forced_aligner.output.records import NotFound, TimedFile, TimedWord, joined
 
 SHOWN_RANGES = 10  # most ranges of a kind that are told; JSON has all of them
 QUOTED_WORDS = 2  # at each end of a range
@@ -44,8 +43,8 @@ class _Range:
     @property
     def quote(self) -> str:
         if len(self.words) <= 2 * QUOTED_WORDS:
-            return f'"{words_text(self.words)}"'
-        return f'"{words_text(self.words[:QUOTED_WORDS])}" ... "{words_text(self.words[-QUOTED_WORDS:])}"'
+            return f'"{joined(self.words)[0]}"'
+        return f'"{joined(self.words[:QUOTED_WORDS])[0]}" ... "{joined(self.words[-QUOTED_WORDS:])[0]}"'
 
 
 def _ranges(words: list[TimedWord], kind_of: Callable[[TimedWord], Hashable]) -> list[_Range]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from forced_aligner.base.errors import UserError
@@ -23,12 +23,14 @@ class WrittenWord:
         word: the index of the aligner's word in it; None where it has none, such as a dash between spaces.
         no_space_before: whether it follows the stretch before it without a space.
         mark: what it is, if it is not spoken, such as a speaker's label.
+        begins_line: whether it is the first of its line in the transcript.
     """
 
     text: str
     word: int | None
     no_space_before: bool
     mark: MarkKind | None = None
+    begins_line: bool = False
 
 
 def written_words(transcript: str, words: list[str], spoken: SpokenText | None = None) -> list[WrittenWord]:
@@ -53,7 +55,20 @@ def written_words(transcript: str, words: list[str], spoken: SpokenText | None =
         stretches += _between_marks(transcript, begin, mark.start, spans[first:after])
         stretches.append(WrittenWord(transcript[mark.start : mark.end], None, False, mark.kind))
         begin, first = mark.end, after
-    return stretches + _between_marks(transcript, begin, len(transcript), spans[first:])
+    stretches += _between_marks(transcript, begin, len(transcript), spans[first:])
+    return _with_lines(transcript, stretches)
+
+
+def _with_lines(transcript: str, stretches: list[WrittenWord]) -> list[WrittenWord]:
+    """The stretches, each with whether it begins a line: what stands between two is white space."""
+    found: list[WrittenWord] = []
+    at = 0
+    for stretch in stretches:
+        start = transcript.index(stretch.text, at)
+        begins = not found or len(f"{transcript[at:start]}.".splitlines()) > 1
+        found.append(replace(stretch, begins_line=begins))
+        at = start + len(stretch.text)
+    return found
 
 
 def _between_marks(

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, Span, group_cues, join_words, subtitle_spans
+from forced_aligner.output.cue_breaks import Cue, make_cues
+from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, join_words
 from forced_aligner.output.records import TimedFile
 from forced_aligner.output.retiming import new_times, with_new_times
 
 TICKS_NS = {"srt": MILLISECOND_NS, "vtt": MILLISECOND_NS, "ass": 10 * MILLISECOND_NS}
 LAST_HOURS = {"srt": 100, "vtt": 100, "ass": 10}  # pysubs2 writes any later time as the last one before it
+LINE_END = "\\N"  # in what pysubs2 gets
 WORD_JOINER = "\u2060"  # has no width, and parts two characters that together mean something
 # Stands for a backslash in what pysubs2 gets for SRT and VTT, where it would take `\N`, `\n` and `\h` for white space.
 # No text has it, since all control characters are removed.
@@ -45,11 +47,16 @@ def _cues(file: TimedFile, options: CueOptions, kind: str) -> Iterator[tuple[flo
     if options.sheet is not None:
         times = new_times(file, options.sheet, TICKS_NS[kind])
         for cue, (start_ms, end_ms) in zip(options.sheet.cues, times, strict=True):
-            yield start_ms, end_ms, "\\N".join(map(_ESCAPES[kind], cue.text.splitlines()))
+            yield start_ms, end_ms, LINE_END.join(map(_ESCAPES[kind], cue.text.splitlines()))
         return
-    for words in group_cues(subtitle_spans(file, TICKS_NS[kind]), options):
-        text = _KARAOKE[kind](words) if options.karaoke else _ESCAPES[kind](join_words(words))
-        yield words[0].start_ms, words[-1].end_ms, text
+    write = _KARAOKE.get(kind) if options.karaoke else None
+    for made in make_cues(file, options, TICKS_NS[kind]):
+        yield made.start_ms, made.end_ms, write(made) if write else _plain(made, _ESCAPES[kind])
+
+
+def _plain(cue: Cue, escape: Callable[[str], str]) -> str:
+    """A line without text would end a cue of SRT and WebVTT."""
+    return LINE_END.join(text for line in cue.lines if (text := escape(join_words(line))))
 
 
 def _srt(text: str) -> str:
@@ -73,8 +80,9 @@ def _ass(text: str) -> str:
     return text.replace("\\", f"\\{WORD_JOINER}").replace("{", "(").replace("}", ")")
 
 
-def _vtt_karaoke(cue: list[Span]) -> str:
-    return join_words(cue, lambda word: f"<{_vtt_time(word.start_ms)}>{_vtt(word.text)}")
+def _vtt_karaoke(cue: Cue) -> str:
+    lines = [join_words(line, lambda word: f"<{_vtt_time(word.start_ms)}>{_vtt(word.text)}") for line in cue.lines]
+    return LINE_END.join(lines)
 
 
 def _vtt_time(time_ms: float) -> str:
@@ -82,19 +90,20 @@ def _vtt_time(time_ms: float) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
 
 
-def _ass_karaoke(cue: list[Span]) -> str:
-    text, position = "", cue[0].start_ms
-    for index, word in enumerate(cue):
-        gap = "" if index == 0 or word.no_space_before else " "
-        pause = f"{{\\k{round((word.start_ms - position) / 10)}}}" if word.start_ms > position else ""
-        text += f"{pause}{gap}{{\\k{round((word.end_ms - word.start_ms) / 10)}}}{_ass(word.text)}"
-        position = word.end_ms
-    return text
+def _ass_karaoke(cue: Cue) -> str:
+    text, position = "", cue.start_ms
+    for index, line in enumerate(cue.lines):
+        for number, word in enumerate(line):
+            gap = LINE_END if index and not number else " " if number and not word.no_space_before else ""
+            mark = f"{_ass_time(word.end_ms - word.start_ms)}{_ass(word.text)}"
+            text += f"{_ass_time(word.start_ms - position)}{gap}{mark}"
+            position = word.end_ms
+    return text + _ass_time(cue.end_ms - position)
+
+
+def _ass_time(lasts_ms: float) -> str:
+    return f"{{\\k{round(lasts_ms / 10)}}}" if lasts_ms > 0 else ""
 
 
 _ESCAPES: dict[str, Callable[[str], str]] = {"srt": _srt, "vtt": _vtt, "ass": _ass}
-_KARAOKE: dict[str, Callable[[list[Span]], str]] = {
-    "srt": lambda cue: _srt(join_words(cue)),  # has no way to mark words
-    "vtt": _vtt_karaoke,
-    "ass": _ass_karaoke,
-}
+_KARAOKE: dict[str, Callable[[Cue], str]] = {"vtt": _vtt_karaoke, "ass": _ass_karaoke}  # SRT cannot mark words

@@ -71,3 +71,18 @@ def test_the_newton_schulz_iteration_makes_matrices_nearly_orthogonal():
     torch.manual_seed(0)
     singular = torch.linalg.svdvals(orthogonal(torch.randn(3, 64, 128)))
     assert singular.min() > 0.3 and singular.max() < 1.3
+
+
+def test_any_prose_has_a_time_for_each_word():
+    """espeak-ng speaks "of the" as one word, and a number as several."""
+    pytest.importorskip("espeakng_loader", reason="espeak-ng is in the dependency group demo: uv sync --group demo")
+    text = 'At 5 p.m. on the first of the month, Dr. Lowe paid $48,500. "Why?" she asked.'
+    utterance = Synthesizer().speak_prose(text, Voice("en-us", 150, 50))
+    assert utterance.words == text.split()
+    assert np.all(utterance.starts_s < utterance.ends_s)
+    assert np.all(utterance.ends_s[:-1] <= utterance.starts_s[1:] + 1e-9)
+    lasts_s = dict(zip(utterance.words, utterance.ends_s - utterance.starts_s, strict=True))
+    assert lasts_s["$48,500."] > 5 * lasts_s["the"]
+    pause_s = utterance.starts_s[9] - utterance.ends_s[8]  # after "month,"
+    assert pause_s > 0.05
+    assert utterance.ends_s[-1] <= len(utterance.audio) / SAMPLE_RATE_HZ

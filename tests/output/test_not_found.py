@@ -87,8 +87,11 @@ READERS = {
         ("one [two] three.", ["one two three."]),
         ("[one] two", ["one two"]),
         ("one two [three]", ["one two three"]),
-        ("Go home. [He] sat down. [Then] [rose.]", ["Go home.", "He sat down. Then rose."]),
-        ("One [two.] Three", ["One two.", "Three"]),
+        (
+            "They have all gone home now. [He] sat there for long. [Then] [rose.]",
+            ["They have all gone home now.", "He sat there for long. Then rose."],
+        ),
+        ("One and only [two.] Then there came three", ["One and only two.", "Then there came three"]),
         ("one [a] [b] — [c] [d]", ["one a b — c d"]),
         ("one — [a] [b] — [c] [d] [e] — two", ["one — —", "two"]),
         ("[a] [b] [c] [d] [e] one.", ["one."]),

@@ -210,6 +210,8 @@ def test_paragraphs_begin_at_speakers_and_pauses_and_stay_short():
     assert paragraphs(timed(words=words)) == [0, MAX_PARAGRAPH_WORDS, 2 * MAX_PARAGRAPH_WORDS]
     stops = [word.model_copy(update={"text": "stop." if i % 10 == 9 else "go"}) for i, word in enumerate(words)]
     assert paragraphs(timed(words=stops))[:3] == [0, PARAGRAPH_WORDS, 2 * PARAGRAPH_WORDS]
+    late = timed(*["one"] * PARAGRAPH_WORDS, "Mr.", "Smith", "said,", '"Go."', "Then", "he", "went.")
+    assert paragraphs(late) == [0, PARAGRAPH_WORDS + 4]  # after the quote, and not after the abbreviation
     later = [
         *words[:5],
         TimedWord(text="BOB:", mark="label"),

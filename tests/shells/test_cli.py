@@ -270,6 +270,7 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
             "a.json (Not a directory): choose",
         ),
         (INFER, ["infer", "--audio-file", "absent.wav", "--text", "a"], "no audio file at absent"),
+        (INFER, ["infer", "--min-cue-s", "8"], "a cue cannot last 8 s at least and 7 s at most: give a smaller"),
         (INFER, ["infer", "--audio-file", ".", "--text", "a"], ". is a folder; expected an audio"),
         (INFER, ["infer", "--audio-file", CLIP, "--text-file", "a.txt"], "cannot read a.txt (No"),
         (INFER, ["infer", "--audio-file", CLIP, "--text-file", CLIP], "is not UTF-8); save it as"),
@@ -326,7 +327,8 @@ def test_help_imports_nothing_heavy():
     code = (
         "import sys, runpy; sys.argv = ['x', '--help']\n"
         "try: runpy.run_path({!r}, run_name='__main__')\n"
-        "except SystemExit: print(sorted({{'torch', 'coremltools', 'transformers', 'librosa'}} & set(sys.modules)))"
+        "except SystemExit:\n"
+        "    print(sorted({{'torch', 'coremltools', 'transformers', 'librosa', 'sentencex'}} & set(sys.modules)))"
     )
     for script in ("convert-coreml.py", "compare-models.py", "run_coreml_inference.py"):
         result = subprocess.run(
