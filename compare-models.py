@@ -1,3 +1,4 @@
+#!/usr/bin/env -S uv run
 """Make the PyTorch reference that the Core ML packages are compared with."""
 
 from forced_aligner.base.stopping import exit_on_signals
@@ -10,11 +11,12 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner.base.console import run_app, show
+from forced_aligner.base.cli import QuietOption, VersionOption, make_app
+from forced_aligner.base.console import log, run_app
 from forced_aligner.base.paths import DEFAULT_REFERENCE
 from forced_aligner.runtime.options import DeviceName
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = make_app()
 
 
 @app.command()
@@ -49,6 +51,8 @@ def make_reference(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, instead of going on where a run was stopped.")
     ] = False,
+    quiet: QuietOption = False,
+    version: VersionOption = False,
 ) -> None:
     """Align clips with the PyTorch model, in float32, and write the word times as JSON."""
     from forced_aligner.base.errors import UserError
@@ -81,7 +85,7 @@ def make_reference(
     from forced_aligner.jobs.reference import make_reference
 
     reference = make_reference(checkpoint, chosen, output, device, choice=note, restart=restart)
-    show(f"{reference.model_id}: {reference.num_samples} files, in {output}")
+    log(f"{reference.model_id}: {reference.num_samples} files, in {output}")
     announce_fallback(checkpoint)
     list_failures(reference.failed, len(chosen))
 

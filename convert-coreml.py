@@ -1,3 +1,4 @@
+#!/usr/bin/env -S uv run
 """Convert Qwen3-ForcedAligner to Core ML packages."""
 
 from forced_aligner.base.stopping import exit_on_signals
@@ -10,12 +11,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from forced_aligner.base.console import run_app, show
+from forced_aligner.base.cli import QuietOption, VersionOption, make_app
+from forced_aligner.base.console import log, run_app
 from forced_aligner.base.paths import DEFAULT_BUNDLE
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS, Target, help_text
 from forced_aligner.package.contract import LayoutName
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = make_app()
 
 
 @app.command()
@@ -85,6 +87,8 @@ def convert(
     base_model: Annotated[
         str | None, typer.Option(help="For the card: the hub id of a --model-id that is a local folder.")
     ] = None,
+    quiet: QuietOption = False,
+    version: VersionOption = False,
 ) -> None:
     """Convert a checkpoint to Core ML packages, in one self-contained folder."""
     from forced_aligner.base.errors import UserError
@@ -125,13 +129,13 @@ def convert(
 
     metadata = convert(checkpoint, output_dir, options)
     size_mb, table = metadata.size_bytes / 1e6, " and a token table" if metadata.token_table else ""
-    show(f"{checkpoint.model_id}: {len(metadata.components)} packages{table}, {size_mb:.1f} MB, in {output_dir}")
+    log(f"{checkpoint.model_id}: {len(metadata.components)} packages{table}, {size_mb:.1f} MB, in {output_dir}")
     if package is not None:
         lay_out(output_dir, package, base_model, checkpoint)
-        show(f"ready for a model hub: {package}")
+        log(f"ready for a model hub: {package}")
     if host_kit is not None:
         write_kit(checkpoint, Bundle.open(output_dir), host_kit)
-        show(f"host kit: {host_kit}")
+        log(f"host kit: {host_kit}")
     announce_fallback(checkpoint)
 
 

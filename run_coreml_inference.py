@@ -1,3 +1,4 @@
+#!/usr/bin/env -S uv run
 """Run the converted packages: align a recording, compare with PyTorch, or show the whole job on the demo."""
 
 from forced_aligner.base.stopping import exit_on_signals
@@ -10,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner.base.console import log, run_app, write_result
+from forced_aligner.base.cli import JsonOption, QuietOption, VersionOption, make_app
+from forced_aligner.base.console import log, log_always, run_app, write_result
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 from forced_aligner.base.paths import (
     BENCHMARK_FILE,
@@ -25,7 +27,7 @@ from forced_aligner.output.limits import WEAK
 from forced_aligner.package.contract import LayoutName
 from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = make_app(no_args_is_help=True)
 
 ModelDir = Annotated[Path, typer.Option(help="The converted folder.")]
 BackendOption = Annotated[BackendName, typer.Option(help="coreml: macOS only; mil: anywhere; auto: the best there is.")]
@@ -36,6 +38,11 @@ UnitsOption = Annotated[
 NoCacheOption = Annotated[
     bool, typer.Option("--no-cache", help="Compile for Core ML anew, and keep nothing in the user's cache.")
 ]
+
+
+@app.callback()
+def main(version: VersionOption = False) -> None:
+    """Run the converted packages: align recordings, compare with PyTorch, measure."""
 
 
 @app.command()
@@ -102,6 +109,7 @@ def infer(
     compute_units: UnitsOption = None,
     no_cache: NoCacheOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Give every word of a transcript a start and an end time: on stdout, in --output, or in files in --output-dir."""
     runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
@@ -158,7 +166,7 @@ def infer(
     for note in lengthened(file, names):
         log(f"{len(file.timed)} words, {note}")
     if verbose:
-        log(stage_line(alignment.stage_ms))
+        log_always(stage_line(alignment.stage_ms))
     if strict:
         require_complete(file)
 
@@ -185,14 +193,16 @@ def compare(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, instead of going on where a run was stopped.")
     ] = False,
+    as_json: JsonOption = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
     runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
-    from forced_aligner.base.records import read_json
+    from forced_aligner.base.records import read_json, to_json
     from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.jobs.compare import compare_and_write
     from forced_aligner.jobs.each import list_failures
@@ -211,20 +221,24 @@ def compare(
     chosen = choose(known.samples, num_files)
     known = known.cut_to(chosen, announce_choice(chosen, known.samples))
     gate = Gate(max_aas, min_within_20ms)
-    rows, failed = [], []
+    reports, rows, failed = [], [], []
     for folder in folders:
         aligner = open_aligner(folder, runtime)
         output = report or folder / PARITY_FILE
         scores, alignments = compare_and_write(
             aligner, folder, known, reference, output, gate, restart=restart, page=page
         )
-        print_report(scores)
+        reports.append(scores)
+        if not as_json:
+            print_report(scores)
         if verbose:
             for sample, alignment in zip(scores.samples, alignments, strict=True):
-                log(f"{Path(sample.audio).name}: {stage_line(alignment.stage_ms)}")
+                log_always(f"{Path(sample.audio).name}: {stage_line(alignment.stage_ms)}")
         rows.append(sweep_row(str(folder), aligner.metadata, scores, {}))
         failed += scores.failed
-    if len(rows) > 1:
+    if as_json:
+        write_result(to_json(*reports))
+    elif len(rows) > 1:
         print_rows(rows, f"{known.model_id}: {known.num_samples} files against PyTorch")
     list_failures(failed, known.num_samples * len(folders))
     if not all(row.passed for row in rows):
@@ -262,6 +276,8 @@ def sweep(
     backend: BackendOption = "auto",
     compute_units: UnitsOption = None,
     no_cache: NoCacheOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
     runtime = RuntimeOptions(backend, "cpu", compute_units, not no_cache)
@@ -286,12 +302,16 @@ def sweep(
     announce_choice(chosen, clips)
 
     # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.base.records import to_json
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.sweep import run_sweep, sweep_title
     from forced_aligner.score.tables import print_rows
 
     result = run_sweep(checkpoint, chosen, output_dir, options)
-    print_rows(result.rows, sweep_title(result))
+    if as_json:
+        write_result(to_json(result))
+    else:
+        print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)
     list_failures(result.failed, len(chosen))
 
@@ -310,6 +330,8 @@ def benchmark(
     output_dir: Annotated[
         Path | None, typer.Option(help="Where benchmark.json, .png and .html go. (default: the model folder)")
     ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Measure what loading and running costs: each function alone, and whole clips of 5 to 60 s."""
     from forced_aligner.jobs.benchmark.options import BenchmarkOptions, runtimes
@@ -317,12 +339,16 @@ def benchmark(
     asked = runtimes(backend, device, compute_units)
 
     # These take long. Whatever a look at the options can tell is told before.
+    from forced_aligner.base.records import to_json
     from forced_aligner.jobs.benchmark.run import benchmark_and_write, require_all
     from forced_aligner.jobs.benchmark.tables import print_benchmark
 
     output = output_dir or model_dir
     report = benchmark_and_write(model_dir, asked, output, BenchmarkOptions(rounds, calls))
-    print_benchmark(report)
+    if as_json:
+        write_result(to_json(report))
+    else:
+        print_benchmark(report)
     log(f"{BENCHMARK_FILE}, {BENCHMARK_PICTURE} and {BENCHMARK_PAGE} are in {output}")
     require_all(report)
 
@@ -333,7 +359,8 @@ def check_host(
     host_output: Annotated[
         Path, typer.Option(help="What another host gave: CLIP.safetensors, CLIP/STAGE.npy or CLIP.json, of any stages.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Compare another host with the kit's golden vectors, stage by stage. Exit code 1: a stage departs."""
     from forced_aligner.base.records import to_json
@@ -355,6 +382,7 @@ def demo(
     backend: BackendOption = "auto",
     compute_units: UnitsOption = None,
     no_cache: NoCacheOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """The whole job on the bundled aligner: convert, reference, run the packages, score, draw. No network."""
     runtime = RuntimeOptions(backend, "cpu", compute_units, not no_cache)

@@ -16,7 +16,7 @@ import soxr  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio_length import ReadToTheEnd, is_cut_ogg, is_mp3_of_unknown_length, promised_frames
-from forced_aligner.base.console import log
+from forced_aligner.base.console import warn
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.data.records import DURATION_TOLERANCE_S, Clip
@@ -152,9 +152,9 @@ def _warn_if_cut(path: Path, file: _Sequential, frames: int) -> None:
     """Log a line if `frames` are fewer than the header promises, or an Ogg stream has no end."""
     promised_s, found_s = (promised_frames(path, file) or 0) / file.samplerate, frames / file.samplerate
     if promised_s - found_s > DURATION_TOLERANCE_S:
-        log(f"warning: {path} is cut off: its header promises {promised_s:.1f} s, and it holds {found_s:.1f} s")
+        warn(f"{path} is cut off: its header promises {promised_s:.1f} s, and it holds {found_s:.1f} s")
     elif file.format == "OGG" and is_cut_ogg(path):
-        log(f"warning: {path} may be cut off: it holds {found_s:.1f} s, and no mark of the stream's end")
+        warn(f"{path} may be cut off: it holds {found_s:.1f} s, and no mark of the stream's end")
 
 
 def check_duration(samples: NDArray[np.float32], end_s: float) -> None:

@@ -25,18 +25,34 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TABLE_COLUMNS = 180
+_quiet = False  # see `set_quiet`
 RATE_WINDOW_S = 3600.0  # the remaining time is estimated from the last hour: one file may take minutes
 
 
+def set_quiet(quiet: bool) -> None:
+    """Leave out progress and notes from here on, or not."""
+    global _quiet
+    _quiet = quiet
+
+
 def log(message: str) -> None:
-    """Print one line of progress to stderr. Names and texts of others in it cannot steer the terminal."""
+    """Print one line of progress, or a note, to stderr, unless `--quiet` is given; see `log_always`."""
+    if not _quiet:
+        log_always(message)
+
+
+def log_always(message: str) -> None:
+    """Print a line that nobody may miss to stderr: a failure, or that something is not as it was asked for.
+
+    Names and texts of others in it cannot steer the terminal.
+    """
     with contextlib.suppress(OSError):  # a closed or full stderr does not stop the work
         print(visible(message), file=sys.stderr, flush=True)
 
 
-def show(line: str) -> None:
-    """Print one line of results to stdout, for people."""
-    write_result(f"{visible(line)}\n")
+def warn(message: str) -> None:
+    """Print a warning to stderr."""
+    log_always(f"warning: {message}")
 
 
 def write_result(content: str) -> None:
@@ -85,7 +101,7 @@ def log_progress(message: str) -> None:
 
 def tracked(files: Sequence[T]) -> Iterator[T]:
     """Yield `files`; meanwhile stderr, where it is a terminal, ends in a bar with the rate and the remaining time."""
-    if len(files) < 2 or not sys.stderr.isatty():
+    if len(files) < 2 or _quiet or not sys.stderr.isatty():
         yield from files
         return
     from rich.console import Console
@@ -157,12 +173,12 @@ def _is_null(stream: TextIO) -> bool:
 
 def _exit(reason: str, code: int = EXIT_BAD_INPUT) -> NoReturn:
     wait_if_stopping()
-    log(f"error: {reason}")
+    log_always(f"error: {reason}")
     sys.exit(code)
 
 
 def _exit_as_bug() -> NoReturn:
     wait_if_stopping()
     for line in traceback.format_exc().splitlines():
-        log(line)
+        log_always(line)
     sys.exit(EXIT_BUG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,8 +43,10 @@ def read_json(record: type[RecordT], path: Path, remedy: str) -> RecordT:
         raise UserError(f"{path} is not as it must be: {where}: {errors[0]['msg']}; {remedy}") from None
 
 
-def to_json(record: Record) -> str:
-    """The content of the record's file."""
+def to_json(record: Record, *others: Record) -> str:
+    """The content of the record's file. With `others`, a list of them all."""
+    if others:
+        return json.dumps([each.model_dump(mode="json") for each in (record, *others)], indent=2) + "\n"
     return record.model_dump_json(indent=2) + "\n"
 
 

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest, is_file, is_folder
 from forced_aligner.base.model_ids import DEMO_MODEL_ID, FULL_MODEL_ID
@@ -78,7 +78,7 @@ def find_checkpoint(model_id: str | None) -> Checkpoint:
 def announce_fallback(checkpoint: Checkpoint) -> None:
     """Say on stderr that the demo replaces the full model; the shells call this first and last."""
     if checkpoint.is_fallback:
-        log(
+        log_always(
             f"NOTE: this is the bundled demo aligner: {FULL_MODEL_ID} is not in the hub cache and the hub does "
             f"not answer. With a network, get the full model by --model-id {FULL_MODEL_ID}"
         )

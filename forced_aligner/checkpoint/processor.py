@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file
 from forced_aligner.base.reading import read_text
@@ -126,7 +126,7 @@ def _note_another_template(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / "chat_template.jinja"
     found = settings.get("chat_template") or (read_text(path) if is_file(path) else None)
     if found is not None and found != ALIGNER_CHAT_TEMPLATE:
-        log(f"NOTE: the chat template in {folder} is not run: the prompt is that of Qwen's forced aligner")
+        log_always(f"NOTE: the chat template in {folder} is not run: the prompt is that of Qwen's forced aligner")
 
 
 def _feature_extractor(folder: Path, settings: object) -> Qwen3ASRFeatureExtractor:

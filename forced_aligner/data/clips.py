@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log, log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file, is_folder
 from forced_aligner.base.paths import DEMO_FOLDER, MANIFEST_FILE
@@ -89,7 +89,7 @@ def load_calibration_clips(dataset: str, *, is_demo_model: bool) -> list[Clip]:
         dataset = subsets[0] if subsets else CALIBRATION_SET
         log(f"calibration set: {dataset}")
         if not subsets and not is_demo_model:
-            log("it is synthetic English: give --calibration-dataset speech like that which you will align")
+            log_always("it is synthetic English: give --calibration-dataset speech like that which you will align")
     if dataset in DEMO_SETS:
         return _demo_clips(DEMO_SETS[dataset])
     if dataset in ARCHIVES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_folder
 from forced_aligner.base.reading import list_folder
@@ -36,10 +36,10 @@ def paired_clips(folder: Path, language: str | None) -> list[Clip]:
             used.add(audio.stem)
             clips.append(_pair(audio, texts[audio.stem], language))
         else:
-            log(f"left out: {audio.name} has no {audio.stem}.txt or .lab beside it")
+            log_always(f"left out: {audio.name} has no {audio.stem}.txt or .lab beside it")
     for path in files:
         if path in texts.get(path.stem, []) and path.stem not in used:
-            log(f"left out: {path.name} has no audio beside it")
+            log_always(f"left out: {path.name} has no audio beside it")
     if not clips:
         raise UserError(f"{folder} holds no pair such as talk.flac + talk.txt")
     return clips

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_folder, is_there
 from forced_aligner.data.records import Clip, WordTime
@@ -25,7 +25,7 @@ def true_times(clip: Clip, words: list[str]) -> list[WordTime] | None:
         true_words = _read_beside(audio) if clip.alignments is None else clip.alignments
         return match_words(true_words, words) if true_words is not None else None
     except UserError as error:
-        log(f"no true times for {audio.name}: {error}")
+        log_always(f"no true times for {audio.name}: {error}")
         return None
 
 

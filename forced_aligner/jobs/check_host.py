@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest, is_file, is_folder
 from forced_aligner.base.reading import list_folder, read_json_value
@@ -44,9 +44,9 @@ def check_host(kit: Path, output: Path) -> HostReport:
         raise UserError(f"{kit} has no golden vectors, since its packages take none of the clips: {KIT_HINT}")
     for path in list_folder(output):
         if path.stem not in names and path.name not in names:
-            log(f"left out: {path.name}, which is none of the kit's clips: {', '.join(names)}")
+            log_always(f"left out: {path.name}, which is none of the kit's clips: {', '.join(names)}")
         elif path.name not in {f"{path.stem}.safetensors", f"{path.stem}.json"} | names.keys():
-            log(f"left out: {path.name}; expected {EXPECTED}")
+            log_always(f"left out: {path.name}; expected {EXPECTED}")
     for name, file in names.items():
         path = kit / config.golden_vectors.folder / file.name
         if not is_file(path) or file_digest(path) != file.sha256:
@@ -70,13 +70,15 @@ def _read_given(output: Path, clip: str, golden: Golden) -> Tensors:
             if path.suffix == ".npy" and is_file(path):
                 given[path.stem] = _read_npy(path)
             else:
-                log(f"left out: {clip}/{path.name}, which is no file of numpy: STAGE.npy")
+                log_always(f"left out: {clip}/{path.name}, which is no file of numpy: STAGE.npy")
     if is_file(output / f"{clip}.json"):
         given[TIMES] = _read_times(output / f"{clip}.json", golden.words)
     for name in sorted(given):
         stage = stage_of(name)
         if stage is None:
-            log(f"left out: {name} of {clip}, which is none of {', '.join(STAGES)} (a mask has its number: mask.0)")
+            log_always(
+                f"left out: {name} of {clip}, which is none of {', '.join(STAGES)} (a mask has its number: mask.0)"
+            )
             del given[name]
         else:
             given[name] = _numbers(f"{name} of {clip}", stage, given[name], golden.config.audio.masked)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from forced_aligner.base.console import log, tracked
+from forced_aligner.base.console import log, log_always, tracked
 from forced_aligner.base.errors import IncompleteError, RunError, UnexpectedError, UserError
 from forced_aligner.base.files import printable, require_regular
 from forced_aligner.base.stopping import wait_if_stopping
@@ -58,7 +58,7 @@ def for_each(
             wait_if_stopping()
             failure = error if isinstance(error, UserError) else _unexpected(error, audio, error_log)
             failures.append(Failure(audio, failure))
-            log(f"{label}  FAILED: {failure}")
+            log_always(f"{label}  FAILED: {failure}")
     return failures
 
 
@@ -73,7 +73,7 @@ def _unexpected(error: Exception, audio: str, error_log: Path) -> UnexpectedErro
         where = f"its traceback is in {error_log}"
     except (OSError, UserError):
         for line in lines:
-            log(line)
+            log_always(line)
         where = "its traceback is above"
     return UnexpectedError(f"unexpected {type(error).__name__} ({error}): {where}")
 
@@ -87,7 +87,7 @@ def list_failures(failed: Sequence[FailedClip], total: int) -> None:
     if not failed:
         return
     for clip in failed:
-        log(f"failed: {clip.audio}: {clip.reason}")
+        log_always(f"failed: {clip.audio}: {clip.reason}")
     kind: type[UserError] = IncompleteError if all(clip.incomplete for clip in failed) else UserError
     if any(clip.unexpected for clip in failed):
         kind = UnexpectedError

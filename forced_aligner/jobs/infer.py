@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from forced_aligner.align.audio import load_clip
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.align.long_recording import align_recording
-from forced_aligner.base.console import log, log_progress
+from forced_aligner.base.console import log_always, log_progress, warn
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import MayReplace, always, is_there, never, printable, require_writable
 from forced_aligner.base.outputs import Outputs
@@ -90,7 +90,7 @@ def align_file(
         untranscribed=[Stretch(start_s=start_s, end_s=end_s) for start_s, end_s in alignment.untranscribed_s],
     )
     for warning in [*_warnings(samples, alignment), *remarks(file, min_confidence)]:
-        log(f"warning: {clip.audio}: {warning}")
+        warn(f"{clip.audio}: {warning}")
     return file, alignment, samples
 
 
@@ -108,7 +108,7 @@ def require_spoken(clip: Clip, keep_brackets: bool) -> SpokenText:
         found = f"{counts}, such as {first[:SHOWN_CHARS]}"
         if not has_words(spoken.text):
             raise UserError(f"the transcript has no spoken words, only {found}; --keep-brackets aligns them")
-        log(f"not aligned in {clip.audio}: {found}")
+        log_always(f"not aligned in {clip.audio}: {found}")
     return spoken
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log, log_always
 from forced_aligner.base.paths import BENCHMARK_FILE, METADATA_FILE, PARITY_FILE, ROOT
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.checkpoint.find import Checkpoint
@@ -74,7 +74,7 @@ def lay_out(source: Path, folder: Path, base_model: str | None = None, checkpoin
 def _add_kit(checkpoint: Checkpoint, bundle: Bundle, folder: Path) -> bool:
     """Write the host kit into the new `folder`; whether there is one for these components."""
     if missing_for_kit(bundle.metadata.components):
-        log(f"left out: {folder.name}/, since the host kit is for the five packages")
+        log_always(f"left out: {folder.name}/, since the host kit is for the five packages")
         return False
     folder.mkdir()
     fill_kit(checkpoint, bundle, folder)
@@ -117,7 +117,9 @@ def _measured(
 def _compile(folder: Path, metadata: BundleMetadata) -> dict[str, CompiledRecord]:
     """Compile each package beside itself, by component; nothing but on macOS."""
     if not runtime_options.has_core_ml():
-        log(f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there")
+        log_always(
+            f"left out: {COMPILED_SUFFIX}, since Core ML's compiler is on macOS only; run the same command there"
+        )
         return {}
     for record in metadata.components.values():
         with explained("compile", record.package, metadata):
@@ -138,10 +140,10 @@ def _announce(
     origin: Provenance, metadata: BundleMetadata, parity: ParityReport | None, why_unmeasured: str, folder: Path
 ) -> None:
     if parity is None:
-        log(f"the card says that parity was not measured, since {why_unmeasured}")
+        log_always(f"the card says that parity was not measured, since {why_unmeasured}")
     elif not parity.passed:
-        log("the card says that the conversion missed the thresholds of its parity report")
+        log_always("the card says that the conversion missed the thresholds of its parity report")
     if origin.license is None:
         known = origin.base_model or f"{metadata.model_id}, a local folder (--base-model names its hub id)"
-        log(f"the card names no licence, since that of {known} is not known here: add it before you upload")
+        log_always(f"the card names no licence, since that of {known} is not known here: add it before you upload")
     log(f"upload it by: hf upload <user>/<name> {folder}")

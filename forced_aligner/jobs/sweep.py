@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log, log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import is_file, require_writable
 from forced_aligner.base.outputs import Outputs
@@ -65,7 +65,7 @@ def run_sweep(checkpoint: Checkpoint, clips: list[Clip], folder: Path, options: 
             calls = calls or record_calls(checkpoint, Bundle.open(folder / preset), reference, folder)
             report, _ = compare(aligner, reference, folder, Gate())
         except UserError as error:  # such as scores that are not finite; the other presets are measured all the same
-            log(f"{preset}: FAILED: {error}")
+            log_always(f"{preset}: FAILED: {error}")
             failed[preset] = FailedClip(audio=preset, reason=str(error), unexpected=False)
             continue
         write_json(report, folder / preset / PARITY_FILE, file_of(ParityReport))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log, warn
 from forced_aligner.base.files import cannot_write
 from forced_aligner.base.machine import system_name
 from forced_aligner.base.stopping import ends_at_once, unfinished
@@ -171,7 +171,7 @@ class CompiledPackages:
             folder.mkdir(parents=True, exist_ok=True)
             new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
         except OSError as error:
-            log(f"warning: {folder} cannot be written ({error.strerror}): {package.name} is not kept")
+            warn(f"{folder} cannot be written ({error.strerror}): {package.name} is not kept")
             folder = self._temporary_folder()
             new = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
         final = self._in(folder, component)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from forced_aligner.base.console import set_quiet
 from forced_aligner.base.paths import ROOT
 
 
@@ -27,4 +28,5 @@ def here(capsys, monkeypatch, empty_hub):
         said = capsys.readouterr()
         return SimpleNamespace(returncode=caught.value.code, stdout=said.out, stderr=said.err)
 
-    return run_here
+    yield run_here
+    set_quiet(False)

@@ -25,7 +25,7 @@ def test_a_kit_is_written_and_a_host_is_checked_with_it(convert, here, tmp_path,
     monkeypatch.setattr("forced_aligner.jobs.host_kit.GOLDEN_CLIPS", GOLDEN_CLIPS[:1])
     done = convert("--host-kit", "kit")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("host kit: kit\n")
+    assert done.stderr.endswith("host kit: kit\n")
     output = tmp_path / "mine"
     output.mkdir()
     check = ("run_coreml_inference.py", "check-host", "--kit", "kit", "--host-output", "mine")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.align.positions import rotary_embedding, row_mask, window_mask
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import printable
 from forced_aligner.jobs.benchmark.memory import MemoryGrowth
@@ -77,7 +77,7 @@ class Probe(WrappedBackend):
         try:
             yield
         except UserError as error:
-            log(f"{what} on {self.computes_on}: FAILED: {error}")
+            log_always(f"{what} on {self.computes_on}: FAILED: {error}")
             self.failed.append(Unmeasured(what=what, computes_on=self.computes_on, reason=printable(str(error))))
 
     def has_failed(self, what: str) -> bool:

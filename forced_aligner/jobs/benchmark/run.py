@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from forced_aligner.align.chain import Aligner
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log, log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import require_writable
 from forced_aligner.base.outputs import Outputs
@@ -130,7 +130,7 @@ def _record_inputs(bundle: Bundle, probes: Sequence[Probe]) -> Mapping[str, Arra
             align_clip(Aligner(bundle, probe), clip)
             return probe.inputs
         except UserError as error:
-            log(f"no alignment on {probe.computes_on}: {error}")
+            log_always(f"no alignment on {probe.computes_on}: {error}")
             errors.append(error)
     raise errors[0]
 
@@ -165,6 +165,6 @@ def require_all(report: BenchmarkReport) -> None:
         UserError: that is so.
     """
     for failure in report.failed:
-        log(f"failed: {failure.what} on {failure.computes_on}: {failure.reason}")
+        log_always(f"failed: {failure.what} on {failure.computes_on}: {failure.reason}")
     if report.failed:
         raise UserError(f"{len(report.failed)} measurements failed, see above; the others are in {BENCHMARK_FILE}")

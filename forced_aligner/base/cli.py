@@ -1,0 +1,30 @@
+"""What the command lines share: how an app is made, and the options that every command has."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from forced_aligner.base.console import set_quiet, write_result
+from forced_aligner.base.version import PROJECT, version_string
+
+
+def make_app(*, no_args_is_help: bool = False) -> typer.Typer:
+    """An app with shell completion. `run_app` runs it."""
+    return typer.Typer(pretty_exceptions_enable=False, no_args_is_help=no_args_is_help)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        write_result(f"{PROJECT} {version_string()}\n")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", callback=set_quiet, help="Nothing on stderr but warnings, failures and errors.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
