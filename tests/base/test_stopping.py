@@ -165,7 +165,7 @@ def test_temporary_files_are_removed_too(tmp_path):
 
 
 PRINTS = (
-    "import typer; from forced_aligner.base.console import run_app, show, show_table, write_result\n"
+    "import typer; from forced_aligner.base.console import run_app, show_table, write_result\n"
     "app = typer.Typer()\n"
     "@app.command()\n"
     "def work():\n"
