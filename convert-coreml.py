@@ -94,6 +94,7 @@ def convert(
     from forced_aligner.base.errors import UserError
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
     from forced_aligner.convert.options import Options, parse_components, parse_sizes
+    from forced_aligner.jobs.convert import convert
     from forced_aligner.jobs.places import check_hub_folder, check_kit
     from forced_aligner.package.bundle import Bundle
     from forced_aligner.package.contract import DEFAULTS_OF
@@ -121,19 +122,17 @@ def convert(
         check_hub_folder(package, output_dir, options.components, checkpoint.model_id, base_model)
     if host_kit is not None:
         check_kit(host_kit, options.components, output_dir, *([] if package is None else [package]))
-
-    # These take long. Whatever a look at the options can tell is told before.
-    from forced_aligner.jobs.convert import convert
-    from forced_aligner.jobs.host_kit import write_kit
-    from forced_aligner.jobs.publish import lay_out
-
     metadata = convert(checkpoint, output_dir, options)
     size_mb, table = metadata.size_bytes / 1e6, " and a token table" if metadata.token_table else ""
     log(f"{checkpoint.model_id}: {len(metadata.components)} packages{table}, {size_mb:.1f} MB, in {output_dir}")
     if package is not None:
+        from forced_aligner.jobs.publish import lay_out
+
         lay_out(output_dir, package, base_model, checkpoint)
         log(f"ready for a model hub: {package}")
     if host_kit is not None:
+        from forced_aligner.jobs.host_kit import write_kit
+
         write_kit(checkpoint, Bundle.open(output_dir), host_kit)
         log(f"host kit: {host_kit}")
     announce_fallback(checkpoint)

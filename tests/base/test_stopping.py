@@ -135,7 +135,7 @@ def test_streams_that_are_closed_are_no_trouble(tmp_path):
     code = (
         "from forced_aligner.base.stopping import exit_on_signals\n"
         "exit_on_signals()\n"
-        "from forced_aligner.base.console import log, show_table\n"
+        "from forced_aligner.base.console import log, show_table, write_result\n"
         f"file = open({str(tmp_path / 'file')!r}, 'w'); log('a'); write_result('b\\n'); show_table('c'); print('d')"
     )
     command = f"exec {sys.executable} -c {shlex.quote(code)} <&- >&- 2>&-"

@@ -26,6 +26,7 @@ from forced_aligner.package.bundle import Bundle, files_of
 from forced_aligner.runtime.choice import make_backends
 from forced_aligner.runtime.compute_plan import CompiledBackend, read_plans
 from forced_aligner.runtime.measurements import BenchmarkReport, FunctionPlan, Unmeasured
+from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.runtime.protocol import Arrays, Backend
 from forced_aligner.runtime.refusal import reason
@@ -88,6 +89,8 @@ def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOpt
     Raises:
         UserError: the folder lacks a component that an alignment needs, or no backend can align a short clip.
     """
+    if backends[0].name == MilBackend.name:
+        import torch  # noqa: F401  # before the packages, whose loading is measured
     probes = [Probe(backend) for backend in backends]
     functions, clips = FunctionBenchmark(bundle, probes), demo_clips(options.clip_lengths_s)
     log(f"prepare {len(bundle.metadata.components)} packages")

@@ -13,7 +13,7 @@ from forced_aligner.runtime.options import DeviceName
 from forced_aligner.runtime.protocol import Arrays
 
 if TYPE_CHECKING:
-    from forced_aligner.runtime.mil.program import Observer
+    from forced_aligner.runtime.mil.program import Observer, Program
 
 
 class MilBackend:
@@ -34,9 +34,6 @@ class MilBackend:
         Raises:
             UserError: PyTorch has no such device.
         """
-        from forced_aligner.runtime.mil.program import Program
-
-        self._program = Program
         self._bundle = bundle
         self._observers = observers or {}
         require_device(device)
@@ -50,9 +47,11 @@ class MilBackend:
         Raises:
             UserError: see `forced_aligner.runtime.mil.program.Program`.
         """
+        from forced_aligner.runtime.mil.program import Program  # and PyTorch, which takes a second to load
+
         if component not in self._programs:
             observer = self._observers.get(component)
-            self._programs[component] = self._program(self._bundle.package(component), observer, self._device)
+            self._programs[component] = Program(self._bundle.package(component), observer, self._device)
 
     def load(self, component: str, function: str) -> None:
         """Plan `function` of `component`, if it is not planned yet.
