@@ -45,7 +45,7 @@ def main(version: VersionOption = False) -> None:
     """Run the converted packages: align recordings, compare with PyTorch, measure."""
 
 
-@app.command()
+@app.command(short_help="Give each word of a transcript its times.")
 def infer(
     audio_file: Annotated[Path | None, typer.Option(help="One recording: wav, flac, ogg or mp3, of any rate.")] = None,
     text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
@@ -171,7 +171,7 @@ def infer(
         require_complete(file)
 
 
-@app.command()
+@app.command(short_help="Score the packages against PyTorch.")
 def compare(
     model_dir: Annotated[
         list[Path] | None, typer.Option(help=f"The converted folder; several for a table. (default: {DEFAULT_BUNDLE})")
@@ -245,7 +245,7 @@ def compare(
         raise typer.Exit(EXIT_THRESHOLD_MISSED)
 
 
-@app.command()
+@app.command(short_help="Convert in every preset, and score each.")
 def sweep(
     model_id: Annotated[str | None, typer.Option(help="As convert-coreml.py takes it.")] = None,
     output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
@@ -316,7 +316,7 @@ def sweep(
     list_failures(result.failed, len(chosen))
 
 
-@app.command()
+@app.command(short_help="Measure loading, calls and whole clips.")
 def benchmark(
     model_dir: ModelDir = DEFAULT_BUNDLE,
     backend: BackendOption = "auto",
@@ -353,7 +353,7 @@ def benchmark(
     require_all(report)
 
 
-@app.command("check-host")
+@app.command("check-host", short_help="Check another host, stage by stage.")
 def check_host(
     kit: Annotated[Path, typer.Option(help="Made by convert-coreml.py --host-kit, or host/ in a published folder.")],
     host_output: Annotated[
@@ -376,7 +376,7 @@ def check_host(
         raise typer.Exit(EXIT_THRESHOLD_MISSED)
 
 
-@app.command()
+@app.command(short_help="Do the whole job on the demo aligner.")
 def demo(
     output_dir: Annotated[Path, typer.Option(help="Where everything goes.")] = DEFAULT_DEMO,
     backend: BackendOption = "auto",

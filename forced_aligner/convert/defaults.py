@@ -16,5 +16,5 @@ DEFAULT_FRAMES: dict[Target, tuple[int, ...]] = {"iOS17": (208,), "iOS18": (52, 
 
 def help_text(sizes: Mapping[Target, tuple[int, ...]]) -> str:
     """The end of an option's help text, which shows the default sizes."""
-    many, one = (",".join(map(str, sizes[target])) for target in ("iOS18", "iOS17"))
+    many, one = (", ".join(map(str, sizes[target])) for target in ("iOS18", "iOS17"))
     return f"(default: {many}; iOS17: {one})"
