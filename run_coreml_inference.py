@@ -23,6 +23,7 @@ from forced_aligner.base.paths import (
     DEFAULT_REFERENCE,
     DEFAULT_SWEEP,
 )
+from forced_aligner.convert.defaults import PRESETS
 from forced_aligner.output.limits import WEAK
 from forced_aligner.package.contract import LayoutName
 from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
@@ -251,10 +252,7 @@ def sweep(
     output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
     presets: Annotated[
         str | None,
-        typer.Option(
-            help="Some of float32,mixed,float16,int8-calibrated,int8,int8-int4-calibrated,int6,int4-calibrated,int4; "
-            "calibrated: as --calibrate fits them. (default: all)"
-        ),
+        typer.Option(help=f"Some of {', '.join(PRESETS)}; calibrated: as --calibrate fits them. (default: all)"),
     ] = None,
     decoder_lengths: Annotated[
         str | None, typer.Option(help="As convert-coreml.py takes them. (default: the same)")
@@ -287,7 +285,7 @@ def sweep(
     from forced_aligner.convert.options import parse_sizes
     from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.data.clips import load_clips
-    from forced_aligner.jobs.sweep_options import PRESETS, SweepOptions
+    from forced_aligner.jobs.sweep_options import SweepOptions
 
     lengths = parse_sizes("--decoder-lengths", decoder_lengths) or DEFAULT_LENGTHS["iOS18"]
     frames = parse_sizes("--audio-frames", audio_frames) or DEFAULT_FRAMES["iOS18"]

@@ -45,9 +45,9 @@ def main(
     from forced_aligner.checkpoint.find import find_checkpoint
     from forced_aligner.checkpoint.processor import load_processor
     from forced_aligner.checkpoint.weights import load_model
+    from forced_aligner.convert.defaults import PRESETS
     from forced_aligner.data.clips import load_clips
     from forced_aligner.jobs.golden import reference_stages
-    from forced_aligner.jobs.sweep_options import PRESETS
 
     checkpoint = find_checkpoint("demo")
     processor, model = load_processor(checkpoint.folder), load_model(checkpoint)

@@ -56,7 +56,7 @@ def main(
     processor, model = load_processor(checkpoint.folder), load_model(checkpoint)
     options = Options(DEFAULT_COMPONENTS, calibrate=calibrate)
     metadata = expected_metadata(checkpoint, processor, options)
-    prompt = Prompt(processor.tokenizer.backend_tokenizer, metadata.token_ids)
+    prompt = Prompt.of_processor(processor, metadata.token_ids)
     clips = [calibration_inputs(prompt, metadata, clip) for clip in calibration_clips(checkpoint, options)]
     scored = [
         processor.prepare_forced_aligner_inputs(load_clip(clip), clip.transcript, clip.language)[0]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from forced_aligner.base.reading import read_bytes
 from forced_aligner.checkpoint.processor import MAX_TOKENIZER_BYTES, PROMPT_TOKENS, TOKENIZER_FILE, one_sentence
 from forced_aligner.package.metadata import TokenIds
 
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRProcessor
+
 PROMPT_MARKS = 2  # <|audio_start|> and <|audio_end|>
 
 
@@ -23,7 +27,7 @@ class Prompt:
     """Makes prompts, with the `tokenizers` library alone: transformers takes seconds to load."""
 
     def __init__(self, tokenizer: Tokenizer, token_ids: TokenIds) -> None:
-        """Take a tokenizer, and the numbers of the special tokens.
+        """Take a tokenizer, which is nobody else's, and the numbers of the special tokens.
 
         Raises:
             UserError: the tokenizer numbers them in another way.
@@ -34,6 +38,8 @@ class Prompt:
                 f"the tokenizer's special tokens, {found}, are not those of metadata.json, {expected}: "
                 "convert the model with convert-coreml.py"
             )
+        tokenizer.no_padding()  # as transformers leaves it after a batch, and as a file may have it
+        tokenizer.no_truncation()
         self._tokenizer, self._token_ids = tokenizer, token_ids
 
     @classmethod
@@ -46,6 +52,15 @@ class Prompt:
         content = read_bytes(folder / TOKENIZER_FILE, MAX_TOKENIZER_BYTES, "a tokenizer")
         with one_sentence(folder):
             return cls(Tokenizer.from_buffer(content), token_ids)
+
+    @classmethod
+    def of_processor(cls, processor: Qwen3ASRProcessor, token_ids: TokenIds) -> Prompt:
+        """That of a checkpoint, with a copy of its processor's tokenizer.
+
+        Raises:
+            UserError: see above.
+        """
+        return cls(Tokenizer.from_str(processor.tokenizer.backend_tokenizer.to_str()), token_ids)
 
     def ids(self, words: Sequence[str], audio_tokens: int) -> NDArray[np.int32]:
         """(n,) token ids, with one pad for each of the `audio_tokens`."""

@@ -61,7 +61,7 @@ def quantize_weights(
     rooms = {*ALIGNING_ROOMS, *CONVERTING_ROOMS}
     run = digest_of(metadata, repr(parts), source_digest(rooms))
     store = QuantizedWeights(store_folder(output_dir), run)
-    prompt = Prompt(processor.tokenizer.backend_tokenizer, metadata.token_ids)
+    prompt = Prompt.of_processor(processor, metadata.token_ids)
     inputs = [calibration_inputs(prompt, metadata, clip) for clip in clips]
     Quantizer(model, parts, inputs, store).compress_all()
     return store

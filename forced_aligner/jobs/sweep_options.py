@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.convert.defaults import PRESETS
 from forced_aligner.convert.options import Options
 from forced_aligner.package.contract import DECODER_OF, DEFAULTS_OF, LayoutName
 from forced_aligner.runtime.options import RuntimeOptions
 
-# What `convert-coreml.py` is given for each preset; {decoder} is the component with the decoder's weights. Calibrated
-# weights are fitted to clips, the others are rounded.
-PRESETS: dict[str, dict[str, Any]] = {
-    "float32": {"precision": "float32"},
-    "mixed": {"precision": "mixed"},
-    "float16": {"precision": "float16"},
-    "int8-calibrated": {"precision": "float16", "compress": "int8"},
-    "int8": {"precision": "float16", "compress": "int8"},
-    "int8-int4-calibrated": {"precision": "float16", "compress": "int8,{decoder}=int4"},
-    "int6": {"precision": "float16", "compress": "int6"},
-    "int4-calibrated": {"precision": "float16", "compress": "int4"},
-    "int4": {"precision": "float16", "compress": "int4"},
-}
 CALIBRATED = "-calibrated"  # ends the name of a preset whose weights are fitted to clips
 
 

@@ -14,8 +14,8 @@ from forced_aligner.align.long_recording import align_recording
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.paths import METADATA_FILE
 from forced_aligner.base.records import read_json
-from forced_aligner.convert.compression import parse_compress
 from forced_aligner.convert.options import Options
+from forced_aligner.convert.presets import parse_compress
 from forced_aligner.jobs.benchmark.probe import CallCounter, inputs_of_size
 from forced_aligner.jobs.component_scores import NOTHING_DB, measure_component, record_calls
 from forced_aligner.jobs.convert import convert

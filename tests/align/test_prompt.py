@@ -48,6 +48,17 @@ def test_the_prompt_is_the_processors_whatever_the_words(merging, text):
         assert prompt.ids(split_words(text, "English"), 13).tolist() == inputs["input_ids"][0].tolist()
 
 
+def test_padding_and_truncation_of_the_tokenizer_are_left_out(merging):
+    processor, prompt = merging
+    words = ["a", "lowest", "ééé"]
+    processor.tokenizer(words, padding=True, truncation=True, max_length=2)
+    assert processor.tokenizer.backend_tokenizer.padding is not None
+    ids = {name: processor.tokenizer.convert_tokens_to_ids(token) for name, token in PROMPT_TOKENS.items()}
+    again = Prompt.of_processor(processor, TokenIds(**ids))
+    assert again.ids(words, 2).tolist() == prompt.ids(words, 2).tolist()
+    assert processor.tokenizer.backend_tokenizer.padding is not None  # it is the processor's own
+
+
 def test_the_tokens_of_each_word_are_counted(merging):
     _, prompt = merging
     counts = prompt.word_tokens(["lowest", "it's", "zzz"])

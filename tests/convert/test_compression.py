@@ -16,8 +16,9 @@ from coremltools.proto import MIL_pb2
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.records import read_json
-from forced_aligner.convert.compression import compress, kmeans, parse_compress
+from forced_aligner.convert.compression import compress, kmeans
 from forced_aligner.convert.options import Options
+from forced_aligner.convert.presets import parse_compress
 from forced_aligner.jobs.compare import compare
 from forced_aligner.jobs.convert import convert
 from forced_aligner.package.bundle import Bundle, package_size

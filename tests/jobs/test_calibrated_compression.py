@@ -132,7 +132,7 @@ def test_the_head_is_fitted_if_it_is_named_in_float32_too(demo_checkpoint, tmp_p
 
 def test_the_clips_go_the_way_that_transformers_goes(demo_checkpoint, demo_model, demo_processor, clips, tmp_path):
     metadata = expected_metadata(demo_checkpoint, demo_processor, options())
-    prompt = Prompt(demo_processor.tokenizer.backend_tokenizer, metadata.token_ids)
+    prompt = Prompt.of_processor(demo_processor, metadata.token_ids)
     inputs = [calibration_inputs(prompt, metadata, clip) for clip in clips]
     quantizer = Quantizer(LazyModel(demo_checkpoint), Presets(), inputs, QuantizedWeights(tmp_path / "store", "run"))
     audio = quantizer.audio()
