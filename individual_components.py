@@ -7,6 +7,7 @@ config.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -493,3 +494,22 @@ COMPONENTS: dict[str, Component] = {
         ),
     )
 }
+
+
+def _print_table() -> None:
+    """Print what the packages take and give, as README and metadata have it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("package", "inputs", "outputs", "one function for each", title="The packages", show_lines=True)
+    for component in COMPONENTS.values():
+        inputs, outputs = (
+            "\n".join(f"{tensor.name} ({', '.join(map(str, tensor.shape))})" for tensor in tensors)
+            for tensors in (component.inputs, component.outputs)
+        )
+        table.add_row(component.package, inputs, outputs, component.varies or "")
+    Console(markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+if __name__ == "__main__":
+    _print_table()

@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
+from forced_aligner.base.errors import EXIT_BAD_INPUT, EXIT_THRESHOLD_MISSED
 
 if TYPE_CHECKING:
     from transformers import Qwen3ASRConfig
@@ -97,15 +97,19 @@ def _full_size_config() -> "Qwen3ASRConfig":
     )
 
 
-def measured(*command: str | Path) -> dict[str, float]:
-    """Run a command of the project and return its wall time, CPU time and peak memory; a failure ends the benchmark."""
+def measured(*command: str | Path, refused: bool = False) -> dict[str, float]:
+    """Run a command of the project and return its wall time, CPU time and peak memory; a failure ends the benchmark.
+
+    One that is to be `refused` must end with the exit code for that.
+    """
     print(f"$ {' '.join(map(str, command))}", file=sys.stderr)
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code and not (code == EXIT_THRESHOLD_MISSED and "compare" in command):
-        raise typer.Exit(code)
+    expected = EXIT_BAD_INPUT if refused else 0
+    if code != expected and not (code == EXIT_THRESHOLD_MISSED and "compare" in command):
+        raise typer.Exit(code or 1)
     return {
         "wall_s": round(time.perf_counter() - started, 2),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),

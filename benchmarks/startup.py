@@ -1,4 +1,4 @@
-"""Start-up time: `--help` of each script, and `infer` from a cold start to its first result.
+"""Start-up time: `--help` of each command, options that are refused, and `infer` from the shell to its result.
 
     uv run benchmarks/startup.py
 
@@ -18,12 +18,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import ROOT, measured, write_results
 from forced_aligner.base.console import run_app
 
-HELP = {
-    "convert-coreml.py --help": ("convert-coreml.py", "--help"),
-    "compare-models.py --help": ("compare-models.py", "--help"),
-    "run_coreml_inference.py --help": ("run_coreml_inference.py", "--help"),
-    "run_coreml_inference.py infer --help": ("run_coreml_inference.py", "infer", "--help"),
-}
+INFERENCE = "run_coreml_inference.py"
+HELP = [
+    ("convert-coreml.py",),
+    ("compare-models.py",),
+    (INFERENCE,),
+    *((INFERENCE, name) for name in ("infer", "compare", "sweep", "benchmark", "check-host", "demo")),
+]
+REFUSED = [
+    ("convert-coreml.py", "--compress", "int5"),
+    ("convert-coreml.py", "--model-id", "demo", "--output-dir", "docs"),
+    ("compare-models.py", "--dataset", "nope"),
+    (INFERENCE, "infer", "--audio-file", "README.md", "--text", "a", "--model-dir", "build/demo/forced-aligner"),
+    (INFERENCE, "compare", "--reference", "nope.json"),
+    (INFERENCE, "sweep", "--presets", "x"),
+    (INFERENCE, "benchmark", "--model-dir", "docs"),
+]
+TRANSCRIPT = "Scorched, solely; breaking (chapter) supporting."
 
 app = typer.Typer(add_completion=False)
 
@@ -38,19 +49,24 @@ def main(rounds: Annotated[int, typer.Option(help="Runs of each command.")] = 5)
     if not bundle.exists():
         measured("run_coreml_inference.py", "demo")
     infer = (
-        "run_coreml_inference.py", "infer", "--model-dir", bundle, "--audio-file", ROOT / "demo/clips/clip-01.flac",
-        "--text", "word",
+        INFERENCE, "infer", "--model-dir", bundle, "--audio-file", ROOT / "demo/clips/clip-03.flac", "--text", TRANSCRIPT,
     )  # fmt: skip
-    commands = {**HELP, "run_coreml_inference.py infer, a clip of 0.9 s": infer}
+    commands = {" ".join([*command, "--help"]): (*command, "--help") for command in HELP}
+    commands |= {f"{' '.join(command)} (refused)": command for command in REFUSED}
+    commands["infer, a clip of 3.2 s"] = infer
+    commands["python -c 'import torch'"] = ("-c", "import torch")
     results = {}
-    runs = [{name: measured(*command) for name, command in commands.items()} for _ in range(rounds)]
+    runs = [
+        {name: measured(*command, refused=command in REFUSED) for name, command in commands.items()}
+        for _ in range(rounds)
+    ]
     table = Table("command", "wall s", "peak MB")
     for name in commands:
         wall_s = statistics.median(run[name]["wall_s"] for run in runs)
         peak_gb = max(run[name]["peak_gb"] for run in runs)
         table.add_row(name, f"{wall_s:.2f}", f"{peak_gb * 1000:.0f}")
         results[name] = {"wall_s": wall_s, "peak_gb": peak_gb}
-    Console(width=120).print(table)
+    Console(width=140).print(table)
     write_results("startup", results)
 
 

@@ -14,27 +14,52 @@ from pathlib import Path
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.text import visible
-from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, spans
-from forced_aligner.output.records import TimedFile
+from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, Span, join_words, spans, subtitle_spans
+from forced_aligner.output.reading import language_code
+from forced_aligner.output.records import TimedFile, joined
 from forced_aligner.output.subtitles import subtitles
 
 
 def _textgrid(file: TimedFile, options: CueOptions) -> str:
-    """Praat's TextGrid, long form, with one tier. Its times are exact to the nanosecond, so each word has a length."""
+    """Praat's TextGrid, long form: tiers of words, of their confidences and of sentences.
+
+    Its times are exact to the nanosecond, so each word has a length.
+    """
     from praatio.utilities import textgrid_io
 
-    tier = {
-        "class": "IntervalTier",
-        "name": "words",
+    words = spans(file, tick_ns=1)
+    tiers = {
+        "words": [(word.start_ms, word.end_ms, word.text) for word in words],
+        "confidence": [(word.start_ms, word.end_ms, f"{word.confidence:.3f}") for word in words],
+        "sentences": _sentences(file),
+    }
+    last_s = round(file.duration_s, 6)
+    grid = {
         "xmin": 0.0,
-        "xmax": round(file.duration_s, 6),
-        "entries": [
-            (round(word.start_ms / 1000, 9), round(word.end_ms / 1000, 9), word.text) for word in spans(file, tick_ns=1)
+        "xmax": last_s,
+        "tiers": [
+            {
+                "class": "IntervalTier",
+                "name": name,
+                "xmin": 0.0,
+                "xmax": last_s,
+                "entries": [(round(start / 1000, 9), round(end / 1000, 9), text) for start, end, text in entries],
+            }
+            for name, entries in tiers.items()
         ],
     }
-    grid = {"xmin": 0.0, "xmax": tier["xmax"], "tiers": [tier]}
     # praatio drops intervals below 10 ns, unless it is told not to.
     return str(textgrid_io.getTextgridAsStr(grid, "long_textgrid", True, minimumIntervalLength=None))
+
+
+def _sentences(file: TimedFile) -> list[tuple[float, float, str]]:
+    """Start and end in ms, and text of each sentence, with a speaker's label where one stands before it."""
+    sentences: list[list[Span]] = [[]]
+    for word in subtitle_spans(file, language_code(file.language, joined(file.words)[0]), tick_ns=1):
+        if sentences[-1] and (word.begins_turn or sentences[-1][-1].ends_sentence):
+            sentences.append([])
+        sentences[-1].append(word)
+    return [(words[0].start_ms, words[-1].end_ms, join_words(words)) for words in sentences if words]
 
 
 def _ctm(file: TimedFile, options: CueOptions) -> str:

@@ -82,6 +82,7 @@ def remarks(file: TimedFile, min_confidence: float) -> list[str]:
         *_first(found, "stretches of sound without words"),
         *_doubtful(file),
         *_weak(file, min_confidence),
+        *_digits(file),
     ]
 
 
@@ -113,6 +114,16 @@ def _weak(file: TimedFile, min_confidence: float) -> list[str]:
     places = [f"{part.numbers} ({part.start_s:.1f} to {part.end_s:.1f} s)" for part in ranges]
     listed = ", ".join(_first(places, "ranges"))
     return [f"{count} of {len(file.timed)} words are weak (confidence below {min_confidence:g}): {listed}"]
+
+
+def _digits(file: TimedFile) -> list[str]:
+    """A hint where numbers may be why words were not found, or are weak or doubtful."""
+    words = [word for word in file.spoken if word.status or word.doubtful or word.weak]
+    numbers = [word for word in words if any(letter.isdigit() for letter in word.text)]
+    if not numbers:
+        return []
+    example = f'such as "{numbers[0].one_line}"'
+    return [f"{len(numbers)} of these words are in digits, {example}: write numbers as they are spoken"]
 
 
 def _first(lines: list[str], what: str) -> list[str]:

@@ -1,5 +1,8 @@
 """Each wrapper equals the Hugging Face module it came from, whatever values the padding has."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import testing
@@ -9,6 +12,7 @@ from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfi
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbedding
 
 from forced_aligner.align.positions import rotary_embedding, row_mask, window_mask
+from forced_aligner.base.paths import ROOT
 from forced_aligner.convert.metadata import read_dimensions
 from forced_aligner.package.contract import COMPONENTS_OF, DEFAULT_COMPONENTS, TOKEN_TABLE
 from individual_components import (
@@ -221,3 +225,11 @@ def test_the_table_declares_the_five_packages_and_the_optional_one():
     ]
     assert {*COMPONENTS_OF["five"]} - {*DEFAULT_COMPONENTS} == {"audio_encoder"}
     assert COMPONENTS.keys() | {TOKEN_TABLE} == {*COMPONENTS_OF["five"], *COMPONENTS_OF["compact"]}
+
+
+def test_the_table_is_printed():
+    done = subprocess.run(
+        [sys.executable, "individual_components.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert all(component.package in done.stdout for component in COMPONENTS.values())
+    assert done.stderr == ""

@@ -189,7 +189,7 @@ def test_no_time_is_written_beyond_the_end_of_the_audio():
     rows = [line.split("\t") for line in written("audacity", *words, duration_s=1.0).splitlines()]
     assert [row[:2] for row in rows[1:]] == [["0.900", "1.000"], ["1.000", "1.000"], ["1.000", "1.000"]]
     assert "\n900\t1000\tb" in written("tsv", *words, duration_s=1.0)
-    assert written("textgrid", *words, duration_s=1.0).count("xmax = 1 ") == 3  # grid, tier and last word
+    assert written("textgrid", *words, duration_s=1.0).count("xmax = 1 ") == 7  # grid, tiers, and the last of each
 
 
 def test_times_are_rounded_to_a_formats_resolution_within_the_audio():
@@ -228,6 +228,21 @@ def test_a_textgrid_reads_back(tmp_path):
     assert [entry.label for entry in tier.entries] == ["Hello,", "big", "world.", "Again!"]
     assert [(entry.start, entry.end) for entry in tier.entries] == [(0.08, 0.4), (0.4, 0.41), (0.41, 0.88), (2.4, 3.2)]
     assert tier.maxTimestamp == 10.0
+
+
+def test_a_textgrid_has_tiers_of_sentences_and_confidences(tmp_path):
+    path = tmp_path / "talk.TextGrid"
+    words = [("Mr.", 0, 400), ("Bell", 400, 800), ("left.", 800, 1200), ("Who?", 2000, 2400)]
+    path.write_text(written("textgrid", *words), encoding="utf-8")
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+    assert grid.tierNames == ("words", "confidence", "sentences")
+    assert [tuple(entry) for entry in grid.getTier("sentences").entries] == [
+        (0.0, 1.2, "Mr. Bell left."),
+        (2.0, 2.4, "Who?"),
+    ]
+    assert [tuple(entry) for entry in grid.getTier("confidence").entries] == [
+        (start / 1000, end / 1000, "0.875") for _, start, end in words
+    ]
 
 
 def test_ctm_has_six_fields_a_line():

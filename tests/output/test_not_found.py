@@ -153,6 +153,14 @@ def test_weak_words_are_listed_as_ranges():
     ]
 
 
+def test_a_number_in_digits_that_is_weak_is_hinted_at():
+    file = spoken("in 1984 it cost $3.50 each")
+    weak = [word.model_copy(update={"weak": word.text == "$3.50"}) for word in file.words]
+    lines = remarks(file.model_copy(update={"words": weak}), 0.5)
+    assert lines[1:] == ['1 of these words are in digits, such as "$3.50": write numbers as they are spoken']
+    assert remarks(file, 0.0) == []
+
+
 def times(*words):
     return [WordTime(text=text, start_time_ms=start, end_time_ms=end) for text, start, end in words]
 
