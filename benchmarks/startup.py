@@ -48,12 +48,10 @@ def main(rounds: Annotated[int, typer.Option(help="Runs of each command.")] = 5)
     bundle = ROOT / "build/demo/forced-aligner"
     if not bundle.exists():
         measured("run_coreml_inference.py", "demo")
-    infer = (
-        INFERENCE, "infer", "--model-dir", bundle, "--audio-file", ROOT / "demo/clips/clip-03.flac", "--text", TRANSCRIPT,
-    )  # fmt: skip
+    clip = ("--audio-file", "demo/clips/clip-03.flac", "--text", TRANSCRIPT)
     commands = {" ".join([*command, "--help"]): (*command, "--help") for command in HELP}
     commands |= {f"{' '.join(command)} (refused)": command for command in REFUSED}
-    commands["infer, a clip of 3.2 s"] = infer
+    commands["infer, a clip of 3.2 s"] = (INFERENCE, "infer", "--model-dir", str(bundle), *clip)
     commands["python -c 'import torch'"] = ("-c", "import torch")
     results = {}
     runs = [
