@@ -7,7 +7,7 @@ import gc
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from forced_aligner.convert.fp16 import ADD_FP16_CAST
+from forced_aligner.package.coremltools_internals import Program
 from forced_aligner.package.metadata import Calibration, Precision
 
 # With --no-optimize no optimisation pass runs. FP16 still needs the pass that casts to it, and the one that folds the
@@ -78,9 +79,9 @@ def trace_and_convert(module: nn.Module, signature: Signature, settings: Setting
 
     is_fp16 = settings.precision == "float16"
     # This hides coremltools' and torch's progress bars and notes about versions; errors are exceptions.
-    with torch.inference_mode(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ct.convert(
+    quiet = (contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"))
+    with torch.inference_mode(), quiet[0], quiet[1], without_checks() as check:
+        converted = ct.convert(
             torch.jit.trace(module.eval(), signature.examples, check_trace=False),
             convert_to="mlprogram",
             inputs=signature.inputs,
@@ -91,7 +92,23 @@ def trace_and_convert(module: nn.Module, signature: Signature, settings: Setting
             skip_model_load=True,
             package_dir=str(package),
         )
+    check(converted._mil_program)
+    del converted
     gc.collect()  # the converter's programs hold weights in reference cycles
+
+
+@contextlib.contextmanager
+def without_checks() -> Iterator[Callable[[Program], None]]:
+    """Leave out coremltools' check of the whole program after each of some 90 passes, a quarter of a conversion.
+
+    The check is given, so that it can be made at the end. It changes nothing.
+    """
+    check = Program.validate
+    Program.validate = lambda program, check_essential_scope=False: None
+    try:
+        yield check
+    finally:
+        Program.validate = check
 
 
 def _pipeline(settings: Settings, may_be_fp16: Callable[[Any], bool]) -> ct.PassPipeline:

@@ -8,6 +8,8 @@ An upgrade of coremltools has to look at these names alone.
   completes the file's header when it is destroyed.
 - `linear_quantize_weights`, `palettize_weights`: the `blockwise_compress` behind `coremltools.optimize.coreml`. The
   public functions take a whole model, these take one weight (`optimize/coreml/_quantization_passes.py`).
+- `Program`: a MIL program; its `validate` is run after each pass (`converters/mil/mil/program.py`). The one that was
+  saved is `MLModel._mil_program`.
 - `FP16ComputePrecision`, `register_pass`: the pass that casts to FP16 and the registry in which a pass replaces another
   (`converters/mil/mil/passes`).
 
@@ -20,12 +22,14 @@ else of coremltools (`package/proto.py`). Core ML's own refusal of a model comes
 from coremltools.converters.mil.backend.mil.helper import create_file_value_tensor, create_scalar_value
 from coremltools.converters.mil.mil.passes.defs.quantization import FP16ComputePrecision
 from coremltools.converters.mil.mil.passes.pass_registry import register_pass
+from coremltools.converters.mil.mil.program import Program
 from coremltools.libmilstoragepython import _BlobStorageWriter as BlobStorageWriter
 from coremltools.optimize.coreml._quantization_passes import linear_quantize_weights, palettize_weights
 
 __all__ = [
     "BlobStorageWriter",
     "FP16ComputePrecision",
+    "Program",
     "create_file_value_tensor",
     "create_scalar_value",
     "linear_quantize_weights",
