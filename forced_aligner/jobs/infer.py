@@ -255,7 +255,7 @@ class _Job:
         if PLOT in targets:
             from forced_aligner.jobs.recording_picture import plot_recording
 
-            plot_recording(alignment, samples, Path(file.audio).name, targets[PLOT], write)
+            plot_recording(file, samples, targets[PLOT], write)
         if self.output.strict:
             require_complete(file)
         return self._note(file, alignment)

@@ -346,6 +346,19 @@ def test_a_plot_is_drawn(aligner, demo_clips, tmp_path):
     assert (tmp_path / f"{Path(demo_clips[2].audio).stem}.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_picture_has_the_spelling_of_the_transcript_without_what_is_not_spoken(
+    aligner, demo_clips, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr("forced_aligner.jobs.recording_picture.plot_alignment", lambda *given, **_: drawn.extend(given))
+    clip = demo_clips[2].model_copy(update={"transcript": f"ANNA: [coughs] {demo_clips[2].transcript}"})
+    assert align_all(aligner, [clip], output(tmp_path, "json", plot=True)) == []
+    _, sides, _, _, confidences, _ = drawn
+    assert [word.text for word in sides["words"]] == demo_clips[2].transcript.split()
+    file = read_json(TimedFile, tmp_path / f"{Path(clip.audio).stem}.json", "")
+    assert confidences == [word.confidence for word in file.timed]
+
+
 def page_data(path):
     found = re.search(r'<script type="application/json" id="data">(.*)</script>', path.read_text(encoding="utf-8"))
     return json.loads(found[1])
