@@ -17,13 +17,22 @@ LABEL_PT = 8.0
 SMALLEST_LABEL_PT = 5.0
 MARK_PT = 4.0  # the width of the arrow on a mark
 MARK_LINE_PT = 2.0
-NAMED_WORDS = 3  # most that one mark names
-LABEL_GAP_PX = 8.0  # between two labels above marks: more than between two words of one
-SHIFTS = (0.0, 0.5, -0.5, 1.0, -1.0)  # of a label from its mark, as a part of half its width
+LABEL_GAP_PX = 6.0  # between two labels above marks: more than between two words of one
+SHIFTS = (
+    0.0,
+    0.25,
+    -0.25,
+    0.5,
+    -0.5,
+    0.75,
+    -0.75,
+    1.05,
+    -1.05,
+)  # of a label from its mark, as a part of half its width
 # Of the strip above a lane, in inches from the top of the words: the arrow, and the middle of the label.
 STRIP_IN = 0.26
 ARROW_IN, MARK_LABEL_IN = 0.03, 0.15
-OUTSIDE_IN = 0.25  # so far a label above a mark may pass the ends of its row
+OUTSIDE_IN = 0.3  # so far a label above a mark may pass the ends of its row
 
 
 def label_span(axes: Axes, text: str, span_s: tuple[float, float], middle_in: float) -> None:
@@ -40,7 +49,7 @@ def mark_words_without_length(
 ) -> None:
     """Mark each of `words`, which have no length and lie in the row of `axes`, and name it where there is room.
 
-    Words at one time share a mark. It names them all, or else the first of them and how many more there are.
+    Words at one time share a mark. It names the first of them, and says how many more there are.
 
     Args:
         axes: the row.
@@ -53,16 +62,13 @@ def mark_words_without_length(
     axes.vlines(times_s, bottom_in, top_in, color=color, linewidth=MARK_LINE_PT)
     axes.plot(times_s, [top_in + ARROW_IN] * len(times_s), "v", color=color, markersize=MARK_PT, clip_on=False)
     taken_px: list[tuple[float, float]] = []
-    for time_ms, group in groupby(words, key=lambda word: word.start_time_ms):
-        texts = [visible(word.text) for word in group]
-        choices = [" ".join(texts)] if len(texts) <= NAMED_WORDS else []
-        choices += [f"{texts[0]} +{len(texts) - 1}"] if len(texts) > 1 else []
-        for text in choices:
-            if (middle_px := _free_place_px(axes, text, time_ms / 1000, taken_px)) is not None:
-                middle_s = axes.transData.inverted().transform((middle_px, 0.0))[0]
-                label = axes.text(middle_s, top_in + MARK_LABEL_IN, text, color=color, parse_math=False)
-                label.set(horizontalalignment="center", verticalalignment="center", fontsize=LABEL_PT)
-                break
+    groups = [list(group) for _, group in groupby(words, key=lambda word: word.start_time_ms)]
+    for group in sorted(groups, key=len, reverse=True):  # where there is not room for all, many words come first
+        text = visible(group[0].text) + (f" +{len(group) - 1}" if len(group) > 1 else "")
+        if (middle_px := _free_place_px(axes, text, group[0].start_time_ms / 1000, taken_px)) is not None:
+            middle_s = axes.transData.inverted().transform((middle_px, 0.0))[0]
+            label = axes.text(middle_s, top_in + MARK_LABEL_IN, text, color=color, parse_math=False)
+            label.set(horizontalalignment="center", verticalalignment="center", fontsize=LABEL_PT)
 
 
 def _free_place_px(axes: Axes, text: str, time_s: float, taken_px: list[tuple[float, float]]) -> float | None:
