@@ -60,6 +60,9 @@ def infer(
         Path | None,
         typer.Option(help="Many: a folder of pairs (talk.wav + talk.txt or .lab), or a manifest (.jsonl or .csv)."),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Take the pairs in the folder's subfolders too.")
+    ] = False,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Write files there, named after the recordings.")] = None,
     output_file: Annotated[
@@ -123,7 +126,7 @@ def infer(
     cues = CueOptions(
         max_line_chars, max_lines, max_cue_s, min_cue_s, max_cps, cue_per_line=cue_per_line, karaoke=karaoke
     )
-    clips = input_clips(audio_file, text, text_file, files, language)
+    clips = input_clips(audio_file, text, text_file, files, language, recursive=recursive)
     if skip_existing and overwrite:
         raise UserError("--skip-existing leaves files as they are and --overwrite replaces them: give one of them")
     if skip_existing and strict:

@@ -70,6 +70,16 @@ def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < LOG_START_MEL, linear, LOG_START_HZ * np.exp(LOG_STEP * (mel - LOG_START_MEL)))
 
 
+def place_of(frequency_hz: float, mel_bins: int) -> float:
+    """Where a frequency lies in a picture of the bins of `log_mel`: 0 is the lower edge of the first, 1 the upper edge
+    of the last. The middle of a bin is the frequency at which its filter is highest."""
+    mel = frequency_hz * (LOG_START_MEL / LOG_START_HZ)
+    if frequency_hz > LOG_START_HZ:
+        mel = LOG_START_MEL + np.log(frequency_hz / LOG_START_HZ) / LOG_STEP
+    edge = mel / (LOG_START_MEL + LOG_MELS) * (mel_bins + 1)  # edges 0, 1, 2 are those of the first filter
+    return float((edge - 0.5) / mel_bins)
+
+
 def stft_window() -> NDArray[np.float32]:
     """(N_FFT,) periodic Hann window of `log_mel`."""
     return _hann().astype(np.float32)

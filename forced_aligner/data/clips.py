@@ -13,7 +13,7 @@ from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import read_json
 from forced_aligner.data.librispeech import ARCHIVES, find_subset, load_subset
 from forced_aligner.data.manifest import manifest_clips
-from forced_aligner.data.pairs import paired_clips
+from forced_aligner.data.pairs import paired_clips, tell_of_subfolders
 from forced_aligner.data.records import Clip, ClipManifest
 from forced_aligner.data.transcripts import Transcript, read_transcript
 
@@ -110,15 +110,25 @@ def as_typed(text: str) -> str:
 
 
 def input_clips(
-    audio_file: Path | None, text: str | None, text_file: Path | None, files: Path | None, language: str | None
+    audio_file: Path | None,
+    text: str | None,
+    text_file: Path | None,
+    files: Path | None,
+    language: str | None,
+    *,
+    recursive: bool = False,
 ) -> list[Clip]:
     """The clips that `infer` was given: one recording with its transcript, or many.
 
+    `recursive` takes those in the subfolders of `files` too.
+
     Raises:
-        UserError: both or neither were given, or an input cannot be read.
+        UserError: both or neither were given, `recursive` without a folder, or an input cannot be read.
     """
+    if recursive and (files is None or not is_folder(files)):
+        raise UserError("--recursive takes the subfolders of a folder of pairs: give --files FOLDER with it")
     if files is not None and audio_file is None and text is None and text_file is None:
-        return paired_clips(files, language) if is_folder(files) else manifest_clips(files, language)
+        return _clips_of(files, language, recursive)
     if files is not None or audio_file is None or (text is None) == (text_file is None):
         raise UserError("give --audio-file with --text or --text-file, or --files with a folder of pairs or a manifest")
     require_audio_file(audio_file)
@@ -133,6 +143,14 @@ def input_clips(
             sources=sources,
         )
     ]
+
+
+def _clips_of(files: Path, language: str | None, recursive: bool) -> list[Clip]:
+    if not is_folder(files):
+        return manifest_clips(files, language)
+    if not recursive:
+        tell_of_subfolders(files)
+    return paired_clips(files, language, recursive=recursive)
 
 
 def _demo_clips(folder: Path) -> list[Clip]:

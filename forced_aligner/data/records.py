@@ -33,6 +33,7 @@ class Clip(Record):
         problem: why it cannot be aligned, if that is known before it is loaded.
         cues: those of the transcript, if it is a subtitle file.
         sources: paths of the other files that it was read from, such as a transcript's.
+        subfolder: where it lies in the folder that was given, and its results in the folder of the results.
     """
 
     audio: str
@@ -47,6 +48,7 @@ class Clip(Record):
     problem: str | None = None
     cues: CueSheet | None = Field(default=None, exclude=True)
     sources: tuple[str, ...] = ()
+    subfolder: str = Field(default="", exclude=True)
 
     def check(self) -> None:
         """Refuse a recording that cannot be aligned.

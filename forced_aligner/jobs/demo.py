@@ -54,14 +54,15 @@ def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
     # In the model folder, where `compare` writes it and `convert-coreml.py --package` looks for it.
     write_json(report, folder / MODEL_FOLDER / PARITY_FILE, file_of(ParityReport))
     log("4/4  draw")
-    from forced_aligner.jobs.recording_picture import spectrogram_of
+    from forced_aligner.jobs.recording_picture import as_written, spectrogram_of
     from forced_aligner.output.alignment_picture import plot_alignment
 
     drawn = min(compared, key=lambda clip: abs(clip.sample.duration_s - PICTURE_S))
     sample = drawn.sample
+    sides = {"packages": drawn.alignment.words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []}
     plot_alignment(
         spectrogram_of(load_audio(folder / sample.audio)),
-        {"packages": drawn.alignment.words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []},
+        {name: as_written(sample.transcript, words) if words else [] for name, words in sides.items()},
         f"{Path(sample.audio).name}: {sample.transcript}",
         folder / PICTURE_FILE,
         write=partial(outputs.write, may_replace=is_own_picture),

@@ -30,7 +30,11 @@ class Failure:
 
 
 def for_each(
-    items: Sequence[T], audio_of: Callable[[T], str], work: Callable[[T], str], error_log: Path
+    items: Sequence[T],
+    audio_of: Callable[[T], str],
+    work: Callable[[T], str],
+    error_log: Path,
+    name_of: Callable[[T], str] | None = None,
 ) -> list[Failure]:
     """Do `work` on each item, with a line of progress for each that ends in what `work` returns.
 
@@ -39,6 +43,7 @@ def for_each(
         audio_of: the path of a recording's audio.
         work: what is done.
         error_log: gets the traceback of an unexpected error, and is made for the first one.
+        name_of: what the line of a recording calls it. (default: the audio's name without its folder)
 
     Returns:
         The recordings that failed, in order.
@@ -49,7 +54,7 @@ def for_each(
     failures = []
     for number, item in enumerate(tracked(items), 1):
         audio = audio_of(item)
-        label = f"[{number}/{len(items)}] {Path(audio).name}"
+        label = f"[{number}/{len(items)}] {Path(audio).name if name_of is None else name_of(item)}"
         try:
             log(f"{label}  {work(item)}")
         except RunError:

@@ -58,7 +58,7 @@ class Output:
             return {self.formats[0]: self.file}
         stem = Path(clip.audio).stem
         suffixes = {name: SUFFIXES[name] for name in self.formats} | ({PLOT: ".png"} if self.plot else {})
-        return {name: self.folder / f"{stem}{suffix}" for name, suffix in suffixes.items()}
+        return {name: self.folder / clip.subfolder / f"{stem}{suffix}" for name, suffix in suffixes.items()}
 
     @property
     def may_replace(self) -> MayReplace:
@@ -177,7 +177,11 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Seque
     for job in jobs:
         job.claim(outputs)
     failures = for_each(
-        jobs, lambda job: job.clip.audio, lambda job: job.run(aligner, outputs), output.folder / ERROR_LOG
+        jobs,
+        lambda job: job.clip.audio,
+        lambda job: job.run(aligner, outputs),
+        output.folder / ERROR_LOG,
+        lambda job: str(Path(job.clip.subfolder, Path(job.clip.audio).name)),
     )
     return failed_clips(failures)
 
@@ -251,7 +255,7 @@ class _Job:
         if PLOT in targets:
             from forced_aligner.jobs.recording_picture import plot_recording
 
-            plot_recording(alignment, samples, Path(file.audio).name, targets[PLOT], write)
+            plot_recording(file, samples, targets[PLOT], write)
         if self.output.strict:
             require_complete(file)
         return self._note(file, alignment)

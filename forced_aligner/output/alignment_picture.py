@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -21,17 +19,18 @@ from forced_aligner.base.files import write_whole
 from forced_aligner.base.text import visible
 from forced_aligner.data.records import WordTime
 from forced_aligner.output.figure import COLORS, DPI, drawing, save_figure
+from forced_aligner.output.picture_labels import LABEL_PT, STRIP_IN, label_span, mark_words_without_length
 
 MEL_COLUMNS = 2000  # most spectrogram columns drawn in a row: more than it has pixels
 ROW_S = 10.0
 MAX_ROWS = 30  # beyond 5 minutes, rows get longer instead of more
-LABEL_PT = 8.0
-SMALLEST_LABEL_PT = 5.0
+TICK_PT = 7.0  # names of frequencies
 MAX_SHADE = 0.65  # opacity of a word with confidence 1
 PLAIN_SHADE = 0.25  # opacity of a word without a confidence
 WORDLESS_COLOR, WORDLESS_SHADE = "#9a9a9a", 0.35  # sound without words
 # Sizes in inches.
 LANE_IN = 0.4
+WORD_IN = 0.8 * LANE_IN
 GAP_IN = 0.3
 LEFT_IN, RIGHT_IN, TOP_IN, BOTTOM_IN = 0.9, 0.3, 0.4, 0.55
 
@@ -43,18 +42,24 @@ class Spectrogram:
     Attributes:
         duration_s: duration of the recording.
         between: computes the part from a start to an end, both in seconds: (bins, frames of 10 ms).
+        frequencies: names of some frequencies, such as `4 kHz`, and where they are: 0 at the bottom of the bins, 1 at
+            their top.
     """
 
     duration_s: float
     between: Callable[[float, float], NDArray[np.float32]]
+    frequencies: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Page:
-    """The layout: rows of equal duration. A row has a spectrogram, and above it a lane for each side."""
+    """The layout: rows of equal duration. A row has a spectrogram, and above it a lane for each side.
+
+    `strips_in` has the height of the strip above each lane, for the names of words without length.
+    """
 
     duration_s: float
-    lanes: int
+    strips_in: tuple[float, ...]
 
     @property
     def rows(self) -> int:
@@ -74,11 +79,11 @@ class _Page:
 
     @property
     def row_in(self) -> float:
-        return self.mel_in + self.lanes * LANE_IN
+        return self.mel_in + len(self.strips_in) * LANE_IN + sum(self.strips_in)
 
     def lane_in(self, lane: int) -> float:
         """Height of the middle of a lane, in inches; the first lane is on top."""
-        return self.mel_in + (self.lanes - lane - 0.5) * LANE_IN
+        return self.row_in - sum(self.strips_in[: lane + 1]) - (lane + 0.5) * LANE_IN
 
     def draw(self) -> tuple[Figure, list[Axes]]:
         """Draw the empty page; its axes are in seconds and inches."""
@@ -106,7 +111,8 @@ def plot_alignment(
     """Draw the spectrogram and the words of each side into a PNG at `path`.
 
     The page has rows of about 10 s. There are at most 30, so beyond 5 minutes each row is longer. A label is made
-    smaller until it fits its word, and is omitted where it would not be legible, so labels never overlap.
+    smaller until it fits its word, and is omitted where it would not be legible, so labels never overlap. A word
+    without length is a bar with an arrow, and its label is above.
 
     Args:
         spectrogram: the recording.
@@ -120,7 +126,10 @@ def plot_alignment(
     Raises:
         UserError: the file cannot be written.
     """
-    page = _Page(spectrogram.duration_s, len(sides))
+    page = _Page(
+        spectrogram.duration_s,
+        tuple(STRIP_IN if any(map(_has_no_length, words)) else 0.0 for words in sides.values()),
+    )
     with drawing([title, *sides, *(word.text for words in sides.values() for word in words)]):
         figure, rows = page.draw()
         for axes in rows:
@@ -129,9 +138,10 @@ def plot_alignment(
                 _draw_lane(axes, words, page.lane_in(lane), color, confidences if lane == 0 else None)
             for start_s, end_s in wordless_s:
                 axes.axvspan(start_s, end_s, color=WORDLESS_COLOR, alpha=WORDLESS_SHADE, linewidth=0)
-            names = ["mel", *map(visible, sides)]
-            axes.set_yticks([page.mel_in / 2, *map(page.lane_in, range(len(sides)))], names, parse_math=False)
+            axes.set_yticks(list(map(page.lane_in, range(len(sides)))), list(map(visible, sides)), parse_math=False)
             axes.tick_params(axis="y", length=0)
+            heights_in = [share * page.mel_in for share in spectrogram.frequencies.values()]
+            axes.set_yticks(heights_in, list(spectrogram.frequencies), minor=True, fontsize=TICK_PT)
             axes.xaxis.set_major_formatter(_clock_time if page.rows > 1 else "{x:g}")
         shade = "" if confidences is None else "; the paler a word, the less sure"
         rows[0].set_title(visible(title), parse_math=False)
@@ -163,27 +173,23 @@ def _draw_lane(
 ) -> None:
     """Draw the words of one side that lie in the row of `axes`, each with its label if that fits."""
     row_start_s, row_end_s = axes.get_xlim()
-    spans, shades = [], []
+    spans, shades, without_length = [], [], []
     for index, word in enumerate(words):
         start_s, end_s = word.start_time_ms / 1000, word.end_time_ms / 1000
         if end_s < row_start_s or start_s > row_end_s:
             continue
+        if _has_no_length(word):
+            without_length.append(word)
+            continue
         spans.append((start_s, end_s - start_s))
         shades.append(to_rgba(color, PLAIN_SHADE if confidences is None else MAX_SHADE * confidences[index]))
         seen_s = (max(start_s, row_start_s), min(end_s, row_end_s))
-        _write_label(axes, visible(word.text), seen_s, middle_in)
-    height = 0.8 * LANE_IN
-    axes.broken_barh(spans, (middle_in - height / 2, height), facecolors=shades)
-    axes.broken_barh(spans, (middle_in - height / 2, height), facecolors="none", edgecolors=color)
+        label_span(axes, visible(word.text), seen_s, middle_in)
+    bottom_in = middle_in - WORD_IN / 2
+    axes.broken_barh(spans, (bottom_in, WORD_IN), facecolors=shades)
+    axes.broken_barh(spans, (bottom_in, WORD_IN), facecolors="none", edgecolors=color)
+    mark_words_without_length(axes, without_length, bottom_in, bottom_in + WORD_IN, color)
 
 
-def _write_label(axes: Axes, text: str, span_s: tuple[float, float], middle_in: float) -> None:
-    """Write `text` into its span, small enough to fit; write nothing if it would not be legible."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
-    left_px, right_px = (axes.transData.transform((time_s, 0.0))[0] for time_s in span_s)
-    font = font_manager.FontProperties(size=LABEL_PT)
-    width_px, _, _ = figure.canvas.get_renderer().get_text_width_height_descent(text, font, False)
-    size_pt = LABEL_PT * min(1.0, 0.92 * (right_px - left_px) / max(width_px, 1.0))  # some letters have no width
-    if size_pt >= SMALLEST_LABEL_PT:
-        axes.text(sum(span_s) / 2, middle_in, text, ha="center", va="center", fontsize=size_pt, parse_math=False)
+def _has_no_length(word: WordTime) -> bool:
+    return word.end_time_ms <= word.start_time_ms

@@ -5,12 +5,15 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from forced_aligner.align.audio import load_clip
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.clips import input_clips, load_clips
 from forced_aligner.data.librispeech import find_subset
-from forced_aligner.data.pairs import paired_clips
+from forced_aligner.data.pairs import paired_clips, tell_of_subfolders
 
 
 def folder_of(folder, **files):
@@ -93,6 +96,101 @@ def test_a_name_that_is_too_long_is_one_sentence():
         with pytest.raises(UserError, match="no LibriSpeech test-clean in"):
             load_clips("librispeech", Path(name), is_demo_model=False, language=None)
     assert find_subset("test-clean", Path("x" * 300)) is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form", "subtype"),
+    [
+        (".opus", "OGG", "OPUS"), (".oga", "OGG", "VORBIS"), (".oga", "OGG", "OPUS"), (".aif", "AIFF", "PCM_16"),
+        (".aiff", "AIFF", "PCM_24"), (".au", "AU", "PCM_16"), (".caf", "CAF", "PCM_16"), (".w64", "W64", "PCM_16"),
+        (".mp3", "MP3", "MPEG_LAYER_III"), (".ogg", "OGG", "VORBIS"), (".flac", "FLAC", "PCM_16"),
+    ],
+)  # fmt: skip
+def test_whatever_is_decoded_is_taken_from_a_folder(tmp_path, capsys, suffix, form, subtype):
+    wave = 0.5 * np.sin(np.arange(16_000) / 8)
+    soundfile.write(tmp_path / f"talk{suffix}", wave, 16_000, format=form, subtype=subtype)
+    (clip,) = paired_clips(folder_of(tmp_path, talk_txt="one"), None)
+    samples = load_clip(clip)
+    assert samples.size == pytest.approx(wave.size, abs=1600)
+    assert np.std(samples[2000:14_000]) == pytest.approx(np.std(wave), rel=0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_recording_of_a_format_that_is_not_read_is_told_once_with_what_to_do(tmp_path, capsys):
+    names = {"a_flac": "", "a_txt": "one", "c_m4a": "", "c_txt": "x", "c_srt": "x", "my talk_MP4": "", "notes_pdf": ""}
+    paired_clips(folder_of(tmp_path, **names), None)
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: c.m4a: this format is not read; convert it, for example by ffmpeg -i c.m4a c.flac",
+        "left out: my talk.MP4: this format is not read; convert it, for example by "
+        "ffmpeg -i 'my talk.MP4' 'my talk.flac'",
+    ]
+
+
+def test_the_video_that_a_recording_was_taken_from_is_not_told(tmp_path, capsys):
+    (clip,) = paired_clips(folder_of(tmp_path, talk_mp4="", talk_wav="", talk_txt="one"), None)
+    assert Path(clip.audio).name == "talk.wav"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Pairs in a folder, its subfolders and a hidden one, with odd files, and with links that must not count."""
+    top = folder_of(tmp_path / "talks", z_flac="", z_txt="top")
+    folder_of(top / "b", talk_flac="", talk_txt="b", lonely_wav="")
+    folder_of(top / "a", talk_flac="", talk_txt="a", c_m4a="", c_txt="x", widow_txt="x")
+    folder_of(top / "a/deep", talk_flac="", talk_txt="deep")
+    folder_of(top / ".hidden", talk_flac="", talk_txt="hidden")
+    (top / "a/circle").symlink_to(top)
+    (top / "out").symlink_to(folder_of(tmp_path / "other", talk_flac="", talk_txt="other"))
+    return top
+
+
+def test_subfolders_are_taken_in_a_stable_order_without_hidden_ones_and_links(tree, capsys):
+    clips = paired_clips(tree, None, recursive=True)
+    assert [clip.transcript for clip in clips] == ["top", "a", "deep", "b"]
+    assert [clip.subfolder for clip in clips] == [".", "a", "a/deep", "b"]
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: a/c.m4a: this format is not read; convert it, for example by ffmpeg -i a/c.m4a a/c.flac",
+        "left out: a/widow.txt has no audio beside it",
+        "left out: a/circle is a link to a folder",
+        "left out: b/lonely.wav has no lonely.txt or .lab beside it",
+        "left out: out is a link to a folder",
+    ]
+
+
+def test_recordings_in_subfolders_are_told_where_they_are_left_out(tree, capsys):
+    (clip,) = input_clips(None, None, None, tree, None)
+    assert clip.transcript == "top"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "left out: subfolders hold recordings, such as a/talk.flac; --recursive takes them too"
+    assert len(input_clips(None, None, None, tree, None, recursive=True)) == 4
+    assert "--recursive" not in capsys.readouterr().err
+    input_clips(None, None, None, tree / "a/deep", None)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_data_set_has_no_subfolders(tree, capsys):
+    assert len(load_clips(str(tree), None, is_demo_model=False, language=None)) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_subfolder_without_permission_is_left_out_and_told(capsys):
+    with tempfile.TemporaryDirectory() as place:
+        top = folder_of(Path(place), talk_wav="", talk_txt="one")
+        top.chmod(0o755)
+        folder_of(top / "closed", talk_wav="", talk_txt="one").chmod(0)
+        with as_nobody():
+            assert len(paired_clips(top, None, recursive=True)) == 1
+            assert f"left out: cannot list the folder {top}/closed (Permission" in capsys.readouterr().err
+            tell_of_subfolders(top)
+            assert capsys.readouterr().err == ""
+        (top / "closed").chmod(0o755)
+
+
+@pytest.mark.parametrize("files", [None, Path("talks.csv")])
+def test_recursive_needs_a_folder(files):
+    with pytest.raises(UserError, match="give --files FOLDER with it"):
+        input_clips(None, None, None, files, None, recursive=True)
 
 
 def test_a_text_file_is_a_source_of_its_clip(tmp_path):

@@ -176,6 +176,41 @@ def test_two_recordings_of_one_name_do_not_overwrite_each_other(aligner, demo_cl
     assert json.loads((tmp_path / "out/talk.json").read_text())["audio"] == clips[0].audio
 
 
+def test_equal_names_in_two_subfolders_are_two_results(aligner, talks, tmp_path, capsys):
+    for folder, name in (("sub", "one.flac"), ("other", "two.flac")):
+        (talks / folder).mkdir()
+        shutil.copy(talks / name, talks / folder / "one.flac")
+        shutil.copy(talks / Path(name).with_suffix(".txt" if folder == "sub" else ".lab"), talks / folder / "one.txt")
+    clips, out = paired_clips(talks, None, recursive=True), tmp_path / "out"
+    failures = align_all(aligner, clips, output(out, "json"))
+    assert [Path(failed.audio).name for failed in failures] == ["broken.wav", "wordless.flac"]
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*.json"))
+    assert written == ["one.json", "other/one.json", "sub/one.json", "two.json"]
+    assert (
+        json.loads((out / "other/one.json").read_text())["words"] == json.loads((out / "two.json").read_text())["words"]
+    )
+    assert "[6/6] sub/one.flac  " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_results_in_subfolders_never_replace_an_input_or_one_another(aligner, talks, tmp_path, overwrite):
+    (talks / "sub").mkdir()
+    shutil.copy(talks / "one.flac", talks / "sub/one.flac")
+    (talks / "sub/one.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\n" + (talks / "one.txt").read_text())
+    before = {path: path.read_bytes() for path in talks.rglob("*") if path.is_file()}
+    place = output(talks, "srt", overwrite=overwrite)
+    failures = align_all(aligner, paired_clips(talks, None, recursive=True), place)
+    assert "one.srt would overwrite" in {Path(failed.audio).parent.name: failed.reason for failed in failures}["sub"]
+    assert {path: path.read_bytes() for path in before} == before
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "sub").symlink_to(out)  # the folder of the results makes one file of two
+    failures = align_all(aligner, paired_clips(talks, None, recursive=True), output(out, "json", overwrite=overwrite))
+    assert "would overwrite what belongs to recording 2, " in failures[-1].reason
+    assert json.loads((out / "one.json").read_text())["audio"] == str(talks / "one.flac")
+
+
 def test_a_folder_that_cannot_be_written_is_a_failure(aligner, demo_clips, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
@@ -309,6 +344,19 @@ def test_a_folder_run_says_how_many_words_were_lengthened(aligner, demo_clips, t
 def test_a_plot_is_drawn(aligner, demo_clips, tmp_path):
     assert align_all(aligner, demo_clips[2:3], output(tmp_path, "json", plot=True)) == []
     assert (tmp_path / f"{Path(demo_clips[2].audio).stem}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_picture_has_the_spelling_of_the_transcript_without_what_is_not_spoken(
+    aligner, demo_clips, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr("forced_aligner.jobs.recording_picture.plot_alignment", lambda *given, **_: drawn.extend(given))
+    clip = demo_clips[2].model_copy(update={"transcript": f"ANNA: [coughs] {demo_clips[2].transcript}"})
+    assert align_all(aligner, [clip], output(tmp_path, "json", plot=True)) == []
+    _, sides, _, _, confidences, _ = drawn
+    assert [word.text for word in sides["words"]] == demo_clips[2].transcript.split()
+    file = read_json(TimedFile, tmp_path / f"{Path(clip.audio).stem}.json", "")
+    assert confidences == [word.confidence for word in file.timed]
 
 
 def page_data(path):

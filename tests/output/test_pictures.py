@@ -14,10 +14,11 @@ from matplotlib.ft2font import FT2Font
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
 from forced_aligner.data.records import WordTime
-from forced_aligner.jobs.recording_picture import spectrogram_of
-from forced_aligner.output.alignment_picture import SMALLEST_LABEL_PT, plot_alignment
+from forced_aligner.jobs.recording_picture import FREQUENCIES_HZ, PICTURE_MEL_BINS, as_written, spectrogram_of
+from forced_aligner.output.alignment_picture import plot_alignment
 from forced_aligner.output.fonts import OWN_FONT, cjk_fonts, fonts
 from forced_aligner.output.own_files import is_own_picture
+from forced_aligner.output.picture_labels import SMALLEST_LABEL_PT
 from forced_aligner.output.size_picture import SizePoint, label_points, plot_sizes
 
 
@@ -74,6 +75,81 @@ def test_a_long_recording_has_longer_rows_instead_of_more(drawn, demo_clips, mon
     spans = sum(len(axes.collections[1].get_paths()) for axes in figure.axes)
     assert spans >= len(words)
     assert sum(len(axes.texts) for axes in figure.axes) < len(words)  # labels that would not be legible are omitted
+
+
+def with_some_of_no_length(words, every):
+    """The words, each `every`-th and the one after it cut to its start."""
+    cut = [word.model_copy(update={"end_time_ms": word.start_time_ms}) for word in words]
+    return [cut[n] if n % every < 2 else word for n, word in enumerate(words)]
+
+
+@pytest.mark.parametrize(("duration_s", "every"), [(5, 7), (5, 2), (60, 7), (60, 2)])
+def test_a_word_without_length_is_marked_and_its_name_covers_no_other(drawn, demo_clips, duration_s, every):
+    samples, words = join_clips(demo_clips[4:], duration_s)
+    words = with_some_of_no_length(words, every)
+    figure, _ = drawn(samples, words)
+    (lane,) = {axes.get_ylim() for axes in figure.axes}
+    marked = {float(time_s) for axes in figure.axes for time_s in axes.lines[0].get_xdata()}
+    assert marked == {word.start_time_ms / 1000 for word in words if word.start_time_ms == word.end_time_ms}
+    named = [text for axes in figure.axes for text in axes.texts if text.get_position()[1] > lane[1] - 0.2]
+    assert named
+    if every == 7:
+        assert {text.get_text() for axes in figure.axes for text in axes.texts} == {word.text for word in words}
+    for axes in figure.axes:
+        boxes = [text.get_window_extent() for text in [*axes.texts, axes.title] if text.get_text()]
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+        assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+@pytest.mark.parametrize(("count", "name"), [(1, "one"), (4, "one +3"), (100_000, "one +99999")])
+def test_words_at_one_time_share_a_mark(drawn, count, name):
+    samples = np.zeros(16_000, np.float32)
+    figure, _ = drawn(samples, [WordTime(text="one", start_time_ms=1000, end_time_ms=1000)] * count)
+    assert list(figure.axes[0].lines[0].get_xdata()) == [1.0]
+    assert [text.get_text() for text in figure.axes[0].texts] == [name]  # also at the end of the audio
+
+
+def test_where_there_is_not_room_for_all_names_many_words_are_named_first(drawn):
+    texts_and_times_ms = [(f"word-{n}", 400 + 80 * n) for n in range(10)] + [("many", 800)]
+    words = [WordTime(text=text, start_time_ms=ms, end_time_ms=ms) for text, ms in texts_and_times_ms]
+    words.sort(key=lambda word: word.start_time_ms)
+    figure, _ = drawn(np.zeros(5 * SAMPLE_RATE_HZ, np.float32), words)
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert names[0] == "word-5 +1"
+    assert 1 < len(names) < 10
+    assert len(figure.axes[0].lines[0].get_xdata()) == 10
+
+
+def test_a_lane_has_room_above_it_only_where_a_word_has_no_length(drawn):
+    samples, lasting = np.zeros(16_000, np.float32), WordTime(text="one", start_time_ms=0, end_time_ms=900)
+    _, (plain, _) = drawn(samples, [lasting])
+    _, (marked, _) = drawn(samples, [lasting, WordTime(text="two", start_time_ms=900, end_time_ms=900)])
+    assert 0 < marked - plain < 40
+
+
+def test_the_mel_picture_has_a_frequency_axis(drawn):
+    times_s = np.arange(16_000) / SAMPLE_RATE_HZ
+    for name, hz in FREQUENCIES_HZ.items():
+        tone = np.sin(2 * np.pi * hz * times_s).astype(np.float32)
+        figure, _ = drawn(tone, [])
+        (axes,) = figure.axes
+        names = [label.get_text() for label in axes.get_yticklabels(minor=True)]
+        ticks = dict(zip(names, axes.get_yticks(minor=True), strict=True))
+        assert list(ticks) == ["0.5", "1", "2", "4 kHz"]
+        (image,) = axes.images
+        _, _, bottom, top = image.get_extent()
+        loudest = np.argmax(np.asarray(image.get_array()).mean(axis=1))
+        bins = (ticks[name] - bottom) / (top - bottom) * PICTURE_MEL_BINS
+        assert abs(bins - (loudest + 0.5)) < 1
+
+
+def test_the_names_of_frequencies_do_not_overlap_in_low_rows(drawn):
+    figure, _ = drawn(np.zeros(20 * SAMPLE_RATE_HZ, np.float32), [])
+    for axes in figure.axes:
+        labels = [*axes.get_yticklabels(minor=True), *axes.get_yticklabels()]
+        boxes = [label.get_window_extent() for label in labels]
+        assert len(boxes) == 5
+        assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
 def test_a_less_sure_word_is_paler(drawn, demo_clips):
@@ -212,6 +288,12 @@ def test_no_name_in_the_picture_of_sizes_covers_another():
     boxes = label_points(figure, axes, points)
     plt.close(figure)
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_words_get_the_spelling_of_the_transcript():
+    words = [WordTime(text=text, start_time_ms=n, end_time_ms=n) for n, text in enumerate(["Well", "he", "s"])]
+    written = as_written("“Well — he;s!", words)
+    assert [(word.text, word.start_time_ms) for word in written] == [("“Well", 0), ("he;", 1), ("s!", 2)]
 
 
 def test_a_pictures_control_characters_are_seen(drawn):

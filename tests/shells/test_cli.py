@@ -283,6 +283,7 @@ def test_a_pair_folder_and_a_single_file_make_references(here, three_commands, d
         (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--output", "a", "--output-dir", "b"], "one of them"),
         (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--output", "a", "--plot"], "need --output-dir"),
         (INFER, ["infer", "--files", ".", "--output-dir", "out"], ". holds no pair such as talk"),
+        (INFER, ["infer", "--audio-file", CLIP, "--text", "a", "--recursive"], "give --files FOLDER with it"),
         (INFER, ["infer", "--files", "a.csv", "--output-dir", "out"], "cannot read a.csv (No such"),
     ],
 )
