@@ -25,6 +25,7 @@ from forced_aligner.base.paths import (
 )
 from forced_aligner.convert.defaults import PRESETS
 from forced_aligner.output.limits import WEAK
+from forced_aligner.output.reading import LEAST_CUE_S, LONGEST_CUE_S, MAX_LINES, by_language
 from forced_aligner.package.contract import LayoutName
 from forced_aligner.runtime.options import BackendName, ComputeUnitsName, DeviceName, RuntimeOptions
 
@@ -42,7 +43,7 @@ NoCacheOption = Annotated[
 
 
 @app.callback()
-def main(version: VersionOption = False) -> None:
+def main(quiet: QuietOption = False, version: VersionOption = False) -> None:
     """Run the converted packages: align recordings, compare with PyTorch, measure."""
 
 
@@ -77,19 +78,21 @@ def infer(
     ] = False,
     max_line_chars: Annotated[
         int | None,
-        typer.Option(min=1, help="Widest subtitle line. (default: 42; Chinese and Korean 16, Japanese 13)"),
+        typer.Option(min=1, max=200, help=f"Widest subtitle line. (default: {by_language('line_chars')})"),
     ] = None,
-    max_lines: Annotated[int, typer.Option(min=1, help="Most lines of a subtitle cue.")] = 2,
-    max_cue_s: Annotated[float, typer.Option(min=0.1, help="Longest subtitle cue.")] = 7.0,
+    max_lines: Annotated[int, typer.Option(min=1, max=10, help="Most lines of a subtitle cue.")] = MAX_LINES,
+    max_cue_s: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Longest subtitle cue, unless one word lasts longer.")
+    ] = LONGEST_CUE_S,
     min_cue_s: Annotated[
-        float | None, typer.Option(min=0, help="Shortest subtitle cue, where there is room. (default: 0.833)")
+        float | None,
+        typer.Option(min=0, help=f"Shortest subtitle cue, where there is room. (default: {LEAST_CUE_S:g})"),
     ] = None,
     max_cps: Annotated[
         float | None,
         typer.Option(
             min=1,
-            help="Most characters of a cue per second, where there is room. "
-            "(default: English 20, Chinese 9, Japanese 7, Korean 12, others 17)",
+            help=f"Most characters of a cue per second, where there is room. (default: {by_language('chars_per_s')})",
         ),
     ] = None,
     cue_per_line: Annotated[
@@ -135,6 +138,8 @@ def infer(
         raise UserError("--files, --plot and several formats need --output-dir")
     if output_file is not None and output_dir is not None:
         raise UserError("--output names one file and --output-dir a folder: give one of them")
+    if karaoke and not {"vtt", "ass"} & set(names):
+        raise UserError("--karaoke marks words inside vtt and ass: give --format vtt or ass with it")
     if audio_link and PAGE not in names:
         raise UserError("--audio-link is for pages: give --format html with it")
 
@@ -252,7 +257,9 @@ def compare(
 @app.command(short_help="Convert in every preset, and score each.")
 def sweep(
     model_id: Annotated[str | None, typer.Option(help="As convert-coreml.py takes it.")] = None,
-    output_dir: Annotated[Path, typer.Option(help="Where the folders, the table and the picture go.")] = DEFAULT_SWEEP,
+    output_dir: Annotated[
+        Path, typer.Option(help="Where the folders, the table, the picture and the page go.")
+    ] = DEFAULT_SWEEP,
     presets: Annotated[
         str | None,
         typer.Option(help=f"Some of {', '.join(PRESETS)}; calibrated: as --calibrate fits them. (default: all)"),
@@ -280,7 +287,7 @@ def sweep(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Convert a checkpoint in every preset, score each, and measure each component: one table, and a picture."""
+    """Convert a checkpoint in every preset, score each, and measure each component: table, picture and page."""
     runtime = RuntimeOptions(backend, "cpu", compute_units, not no_cache)
     from forced_aligner.base.model_ids import DEMO_MODEL_ID
     from forced_aligner.checkpoint.find import announce_fallback, find_checkpoint
@@ -311,10 +318,10 @@ def sweep(
     result = run_sweep(checkpoint, chosen, output_dir, options)
     if as_json:
         write_result(to_json(result))
-    else:
+    elif result.rows:
         print_rows(result.rows, sweep_title(result))
     announce_fallback(checkpoint)
-    list_failures(result.failed, len(chosen))
+    list_failures(result.failed, len(chosen) + len(names), "recordings and presets")
 
 
 @app.command(short_help="Measure loading, calls and whole clips.")

@@ -143,6 +143,8 @@ def run_app(app: typer.Typer) -> None:
     stdout = sys.stdout
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(encoding="utf-8")  # whatever the locale: the files have it too
+    if {"COMP_WORDS", "_TYPER_COMPLETE_ARGS"} & os.environ.keys() and not any(map(_asks_to_complete, os.environ)):
+        sys.exit(EXIT_BAD_INPUT)  # a shell between, such as dash, has lost the name with a dot: nothing may be started
     was_null = _is_null(stdout)
     try:
         app()
@@ -161,6 +163,11 @@ def run_app(app: typer.Typer) -> None:
         _exit_as_bug()
     except Exception:
         _exit_as_bug()
+
+
+def _asks_to_complete(name: str) -> bool:
+    """Whether an environment variable is the one by which a shell asks Typer to complete."""
+    return name.startswith("_") and name.endswith("_COMPLETE")
 
 
 def _is_null(stream: TextIO) -> bool:

@@ -11,6 +11,7 @@ from forced_aligner.base.records import Record
 from forced_aligner.base.text import without_controls
 from forced_aligner.data.cue_sheets import CueSheet
 
+TimeMs = Annotated[float, Field(ge=0, le=1e9)]  # a recording has at most 12 hours, 4e7 ms
 DURATION_TOLERANCE_S = 0.1  # manifests round durations, and an mp3 file is padded by up to 0.05 s
 
 
@@ -18,8 +19,8 @@ class WordTime(Record):
     """One aligned word. A zero-length word (start equal to end) is legal for this model."""
 
     text: str
-    start_time_ms: FiniteFloat
-    end_time_ms: FiniteFloat
+    start_time_ms: TimeMs
+    end_time_ms: TimeMs
 
 
 class Clip(Record):

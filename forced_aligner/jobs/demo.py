@@ -56,10 +56,11 @@ def run_demo(folder: Path, runtime: RuntimeOptions) -> ParityReport:
     log("4/4  draw")
     from forced_aligner.jobs.recording_picture import as_written, spectrogram_of
     from forced_aligner.output.alignment_picture import plot_alignment
+    from forced_aligner.output.parity_page import PACKAGES, PYTORCH, TRUTH
 
     drawn = min(compared, key=lambda clip: abs(clip.sample.duration_s - PICTURE_S))
     sample = drawn.sample
-    sides = {"packages": drawn.alignment.words, "PyTorch": sample.alignments, "truth": sample.true_alignments or []}
+    sides = {PACKAGES: drawn.alignment.words, PYTORCH: sample.alignments, TRUTH: sample.true_alignments or []}
     plot_alignment(
         spectrogram_of(load_audio(folder / sample.audio)),
         {name: as_written(sample.transcript, words) if words else [] for name, words in sides.items()},

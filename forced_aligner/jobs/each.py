@@ -83,11 +83,11 @@ def _unexpected(error: Exception, audio: str, error_log: Path) -> UnexpectedErro
     return UnexpectedError(f"unexpected {type(error).__name__} ({error}): {where}")
 
 
-def list_failures(failed: Sequence[FailedClip], total: int) -> None:
+def list_failures(failed: Sequence[FailedClip], total: int, what: str = "recordings") -> None:
     """List the recordings that failed, if there are any, and end the command with an error.
 
     Raises:
-        UserError: one of `total` recordings failed, or more. It is an `IncompleteError` where all were written.
+        UserError: one of `total`, which are `what`, failed, or more. It is an `IncompleteError` where all were written.
     """
     if not failed:
         return
@@ -96,7 +96,7 @@ def list_failures(failed: Sequence[FailedClip], total: int) -> None:
     kind: type[UserError] = IncompleteError if all(clip.incomplete for clip in failed) else UserError
     if any(clip.unexpected for clip in failed):
         kind = UnexpectedError
-    raise kind(f"{len(failed)} of {total} recordings failed, see above")
+    raise kind(f"{len(failed)} of {total} {what} failed, see above")
 
 
 def failed_clips(failures: list[Failure]) -> list[FailedClip]:

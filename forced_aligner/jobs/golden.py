@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_clip
 from forced_aligner.align.words import split_words
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.clips import load_clips
 from forced_aligner.package.contract import MASKED
@@ -132,7 +132,7 @@ def golden_file(
         wrong = make(kit, predict, processor)
         tokens = host.stages["token_ids"].size + len(wrong.prefix if isinstance(wrong, ChatPrefix) else ())
         if tokens > host.config["components"]["decoder_prefill"]["functions"][-1]["size"]:
-            log(f"left out of the golden vectors: {name} of {clip.name}, whose {tokens} tokens no decoder takes")
+            log_always(f"left out of the golden vectors: {name} of {clip.name}, whose {tokens} tokens no decoder takes")
             continue
         wrong.align(samples, words)
         tensors |= {key(f"{MISTAKE}.{name}", stage): value for stage, value in _traces(wrong, host)}

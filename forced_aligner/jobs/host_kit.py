@@ -15,7 +15,7 @@ from forced_aligner.align.audio import SAMPLE_RATE_HZ
 from forced_aligner.align.chain import Aligner
 from forced_aligner.align.positions import frames_per_call
 from forced_aligner.align.times import SNAPPED_RUN
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log, log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.files import file_digest
 from forced_aligner.base.records import write_json
@@ -111,7 +111,7 @@ def _is_taken(clip: GoldenClip, aligner: Aligner) -> bool:
     duration_s = samples.size / SAMPLE_RATE_HZ
     is_taken = duration_s <= aligner.metadata.head_end_s and aligner.fits(samples.size, clip.words())
     if not is_taken:
-        log(f"left out of the golden vectors: {clip.name}, {duration_s:.1f} s, which the packages do not take")
+        log_always(f"left out of the golden vectors: {clip.name}, {duration_s:.1f} s, which the packages do not take")
     return is_taken
 
 

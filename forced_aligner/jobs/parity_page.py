@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, load_audio
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.result_table import ResultTable
 from forced_aligner.data.records import WordTime
@@ -118,7 +118,7 @@ class _Excerpts:
             try:
                 self._cut(clips[index], own, root)
             except UserError as error:
-                log(f"no sound in the page for {clips[index].sample.audio}: {error}")
+                log_always(f"no sound in the page for {clips[index].sample.audio}: {error}")
 
     def _cut(self, clip: ComparedClip, boundaries: list[_Boundary], root: Path) -> None:
         """Add the excerpts of one clip."""

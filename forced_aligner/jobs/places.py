@@ -60,9 +60,13 @@ def refuse_or_replace(*, force: bool) -> Check:
 
 def _require_replaceable(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but a conversion and what was measured of it."""
-    measured = [name for name, is_own in _MEASURED.items() if is_own(folder / name)]
     remedy = "choose another --output-dir, or remove it yourself"
-    require_own_files(folder, [*measured, PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)
+    require_own_files(folder, [*_measured(folder), PARITY_FILE + JOURNAL_SUFFIX], remedy=remedy)
+
+
+def _measured(folder: Path) -> list[str]:
+    """The files of `_MEASURED` in a folder that are what their names say."""
+    return [name for name, is_own in _MEASURED.items() if is_own(folder / name)]
 
 
 def check_hub_folder(
@@ -91,7 +95,7 @@ def require_own_hub_folder(folder: Path) -> None:
     compiled = [compiled_name(record.package) for record in metadata.components.values()]
     require_own_files(
         folder,
-        [PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, HOST_FOLDER, *compiled],
+        [*_measured(folder), PARITY_FILE, BENCHMARK_FILE, CARD_FILE, LICENSE_FILE, NOTICE_FILE, HOST_FOLDER, *compiled],
         remedy=remedy,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forced_aligner.align.audio import SAMPLE_RATE_HZ
-from forced_aligner.base.console import log
+from forced_aligner.base.console import log_always
 from forced_aligner.output.alignment_picture import Spectrogram
 from forced_aligner.output.page import alignment_page
 from forced_aligner.output.page_audio import MAX_EMBEDDED_S, audio_link, embedded_audio
@@ -38,5 +38,5 @@ def recording_page(
         return alignment_page(file, spectrogram, embedded_audio(samples, SAMPLE_RATE_HZ))
     address = audio_link(audio, folder)
     why = "" if link else f" lasts more than {MAX_EMBEDDED_S / 60:.0f} minutes, so it"
-    log(f"{audio}{why} is not inside the page, which links to it: keep both where they are")
+    log_always(f"{audio}{why} is not inside the page, which links to it: keep both where they are")
     return alignment_page(file, spectrogram, address)

@@ -89,6 +89,8 @@ def _write(sweep: Sweep, folder: Path, outputs: Outputs) -> None:
     if sweep.rows:
         points, write = [size_point(row) for row in sweep.rows], partial(outputs.write, may_replace=is_own_picture)
         plot_sizes(points, sweep_title(sweep), folder / PICTURE_FILE, write=write)
+    elif is_own_picture(folder / PICTURE_FILE):
+        (folder / PICTURE_FILE).unlink()  # of an earlier sweep
     page = sweep_page(sweep, (folder / PICTURE_FILE).read_bytes() if sweep.rows else None)
     outputs.write(folder / PAGE_FILE, page, may_replace=is_own_results_page)
 
@@ -97,7 +99,7 @@ def sweep_page(sweep: Sweep, picture: bytes | None) -> str:
     """The page of a sweep: its table, what failed, and the picture where there is one."""
     return results_page(
         sweep_title(sweep),
-        [rows_table(sweep.rows, "Every preset")],
+        [rows_table(sweep.rows, "Every preset")] if sweep.rows else [],
         notes=[f"failed: {failed.audio}: {failed.reason}" for failed in sweep.failed],
         pictures=[Picture(picture, f"Size on disk against boundaries that moved. {IN_TABLE}")] if picture else [],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.data.cue_sheets import CueSheet
@@ -22,6 +22,7 @@ MILLISECOND_NS = 1_000_000
 # Up to so many words in a row that were not found are shown with their neighbours: they may be said in another way, or
 # the aligner may have missed them. A longer run is hardly spoken at all, and nobody could read it in one cue.
 SHOWN_NOT_FOUND = 4
+TURNS = ("label", "heading")  # marks that begin a turn
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def subtitle_spans(file: TimedFile, code: str, tick_ns: int = MILLISECOND_NS, *,
     waiting = _Part()
     for index, word in enumerate(words):
         begins_sentence = word.status is not None and bool(parts) and ends[index - 1]
-        waiting.begins_turn |= word.mark in ("label", "heading")
+        waiting.begins_turn |= word.mark in TURNS
         waiting.begins_line |= word.begins_line and (per_line or word.mark is None or word.start_time_ms is not None)
         waits = waiting.words or begins_sentence or waiting.begins_turn or waiting.begins_line or _opens(word)
         if word.start_time_ms is not None or not parts or waits:
@@ -204,13 +205,20 @@ class _Part:
 
 
 def _shown(words: list[TimedWord]) -> list[TimedWord]:
-    """The words without the long runs that were not found, and without the dashes inside such a run."""
+    """The words without the long runs that were not found, without the dashes inside such a run, and without the label
+    or heading of a turn that they are all of.
+    """
     numbered = [(number, word) for number, word in enumerate(words) if word.word is not None]
     left_out: set[int] = set()
     for is_found, run in groupby(numbered, lambda item: item[1].status is None):
         numbers = [number for number, _ in run]
         if not is_found and len(numbers) > SHOWN_NOT_FOUND:
             left_out |= set(range(numbers[0], numbers[-1] + 1))
+    turns = [number for number, word in enumerate(words) if word.mark in TURNS]
+    for begin, end in pairwise([*turns, len(words)]):
+        spoken = {number for number in range(begin, end) if words[number].word is not None}
+        if spoken and spoken <= left_out:
+            left_out |= set(range(begin, end))
     return [word for number, word in enumerate(words) if number not in left_out]
 
 

@@ -56,6 +56,15 @@ _LETTERS = {"ja": "[\u3040-\u30ff]", "ko": "[\uac00-\ud7a3]", "zh": "[\u4e00-\u9
 _LEAST_SHARE = 0.2
 
 
+def by_language(figure: str) -> str:
+    """A figure of `GUIDELINES`, such as `line_chars`, for all languages in a few words, as help shows it."""
+    languages: dict[object, list[str]] = {}
+    for code, guideline in GUIDELINES.items():
+        languages.setdefault(getattr(guideline, figure), []).append(LANGUAGES[code])
+    (most, _), *others = sorted(languages.items(), key=lambda item: -len(item[1]))
+    return f"{most:g}; " + ", ".join(f"{' and '.join(names)} {value:g}" for value, names in others)
+
+
 def language_code(language: str | None, text: str) -> str:
     """The key of `GUIDELINES` for a name or code of a language; without one, that of the letters of `text`."""
     name = (language or "").lower()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.output.cue_breaks import Cue, make_cues
-from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, join_words
+from forced_aligner.output.cues import MILLISECOND_NS, CueOptions, Span, join_words
 from forced_aligner.output.records import TimedFile
 from forced_aligner.output.retiming import new_times, with_new_times
 
@@ -81,8 +81,13 @@ def _ass(text: str) -> str:
 
 
 def _vtt_karaoke(cue: Cue) -> str:
-    lines = [join_words(line, lambda word: f"<{_vtt_time(word.start_ms)}>{_vtt(word.text)}") for line in cue.lines]
-    return LINE_END.join(lines)
+    """A time inside a cue must be later than its start (W3C, WebVTT: cue timestamp), so the first word has none."""
+
+    def marked(word: Span) -> str:
+        time = f"<{_vtt_time(word.start_ms)}>" if word.start_ms > cue.start_ms else ""
+        return time + _vtt(word.text)
+
+    return LINE_END.join(join_words(line, marked) for line in cue.lines)
 
 
 def _vtt_time(time_ms: float) -> str:

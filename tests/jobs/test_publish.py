@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.paths import METADATA_FILE, PARITY_FILE, ROOT
+from forced_aligner.base.files import write_whole
+from forced_aligner.base.paths import BENCHMARK_PAGE, METADATA_FILE, PARITY_FILE, PARITY_PAGE, ROOT
 from forced_aligner.base.records import read_json, write_json
 from forced_aligner.base.version import PROJECT
 from forced_aligner.checkpoint.find import find_checkpoint
@@ -24,6 +25,8 @@ from forced_aligner.jobs.model_card import license_notice, model_card
 from forced_aligner.jobs.model_card import text as markdown
 from forced_aligner.jobs.places import CARD_FILE, check_hub_folder
 from forced_aligner.jobs.publish import lay_out
+from forced_aligner.output.own_files import PARITY, generator
+from forced_aligner.output.results_page import results_page
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.package.contract import DEFAULT_COMPONENTS
 from forced_aligner.package.provenance import find_provenance
@@ -243,6 +246,11 @@ def test_a_layout_is_made_anew_but_nothing_else_is_touched(source, tmp_path, rep
     write_json(report, source / PARITY_FILE)
     _, text = lay_out_hub(source, tmp_path)
     assert "mean error (AAS)" in text
+    write_whole(folder / BENCHMARK_PAGE, results_page("benchmark", []))
+    write_whole(
+        folder / PARITY_PAGE, f'<!doctype html>\n<meta name="generator" content="{generator(PARITY)}">\n<title>'
+    )
+    lay_out_hub(source, tmp_path)  # what was measured in the laid out folder
     (folder / ".git").mkdir()
     with pytest.raises(UserError, match=r"also holds \.git, which is not of the conversion: choose another"):
         lay_out_hub(source, tmp_path)

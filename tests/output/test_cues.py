@@ -308,7 +308,7 @@ def test_webvtt_karaoke_marks_every_word_on_both_lines():
     content = FORMATS["vtt"].write(recording(LONG), CueOptions(karaoke=True))
     (cue,) = webvtt.from_buffer(io.StringIO(content))
     assert cue.text == "She walked over to the surgery\nthrough the rain."
-    assert re.findall(r"<00:00:0([\d.]+)>", cue.raw_text) == [f"{0.4 * n:.3f}" for n in range(9)]
+    assert re.findall(r"<00:00:0([\d.]+)>", cue.raw_text) == [f"{0.4 * n:.3f}" for n in range(1, 9)]
 
 
 def test_ass_karaoke_marks_every_word_on_both_lines_until_the_cue_ends():

@@ -112,7 +112,7 @@ def test_in_chinese_they_are_joined_without_a_space():
 
 def test_karaoke_marks_them_with_their_neighbour():
     content = FORMATS["vtt"].write(spoken("one [two] three"), CueOptions(karaoke=True))
-    assert "<00:00:00.000>one two <00:00:01.000>three" in content
+    assert "\none two <00:00:01.000>three" in content
 
 
 def test_ranges_count_words_and_no_dashes_and_name_the_place():
@@ -151,6 +151,14 @@ def test_weak_words_are_listed_as_ranges():
     assert remarks(file.model_copy(update={"words": weak, "not_found": []}), 0.5) == [
         "3 of 5 words are weak (confidence below 0.5): 2 to 3 (0.5 to 1.5 s), 6 (2.5 to 3.0 s)"
     ]
+
+
+def test_a_speaker_of_whom_nothing_is_shown_has_no_label():
+    file = spoken("Hello. ANNA: [a] [b] [c] [d] [e] [f] BOB: Yes.")
+    words = [TimedWord(text=word.text, mark="label") if word.text.endswith(":") else word for word in file.words]
+    file = file.model_copy(update={"words": words})
+    texts = [cue.content for cue in srt.parse(FORMATS["srt"].write(file, CueOptions()))]
+    assert texts == ["Hello.", "BOB: Yes."]
 
 
 def test_a_number_in_digits_that_is_weak_is_hinted_at():

@@ -210,3 +210,13 @@ def test_a_page_of_tables_loads_and_sorts(browser, tmp_path):
     assert loaded(browser) == []
     click(browser, ".results th:nth-child(2) button")
     assert column(browser, 1) == ["1,000", "80", "9"]
+
+
+def test_what_is_no_number_is_sorted_below_all_numbers_and_what_is_equal_above(browser, tmp_path):
+    rows = [["a", "31.2"], ["b", "NOT FINITE"], ["c", "equal"], ["d", "88.0"]]
+    path = tmp_path / "results.html"
+    path.write_text(results_page("demo", [ResultTable("presets", ["a", "dB"], rows)]), encoding="utf-8")
+    open_page(browser, path)
+    for expected in (["equal", "88.0", "31.2", "NOT FINITE"], ["31.2", "88.0", "equal", "NOT FINITE"]):
+        click(browser, ".results th:nth-child(2) button")
+        assert column(browser, 1) == expected

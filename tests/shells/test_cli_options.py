@@ -46,6 +46,27 @@ def test_bash_completes_commands_options_and_values(script, typed, expected):
     assert done.stdout.split() == expected
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_shell_that_loses_the_question_starts_nothing(script, tmp_path):
+    """dash keeps no variable whose name has a dot, as Typer's has; the others arrive."""
+    asked = {"COMP_WORDS": script, "COMP_CWORD": "1", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, ROOT / script], cwd=tmp_path, env=asked, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr, list(tmp_path.iterdir())) == (2, b"", b"", [])
+
+
+def test_quiet_may_stand_before_the_command(here, tmp_path):
+    done = here("run_coreml_inference.py", "--quiet", "compare", "--reference", "nope.json", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no nope.json at nope.json: make it with compare-models.py\n"
+
+
+def test_karaoke_without_a_format_that_has_it_is_refused(here, demo_clips, tmp_path):
+    clip = ("--audio-file", demo_clips[0].audio, "--text", "word")
+    done = here("run_coreml_inference.py", "infer", *clip, "--format", "srt", "--karaoke", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--karaoke marks words inside vtt and ass" in done.stderr
+
+
 def test_quiet_leaves_out_progress_and_keeps_failures(here, demo_bundle, demo_clips, tmp_path):
     clip = demo_clips[0]
     shutil.copy(clip.audio, tmp_path / "good.flac")

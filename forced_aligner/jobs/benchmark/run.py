@@ -61,6 +61,8 @@ def benchmark_and_write(
     outputs.write(report_path, to_json(report), may_replace=file_of(BenchmarkReport))
     if report.clips:
         _draw(report, picture_path, partial(outputs.write, may_replace=is_own_picture))
+    elif is_own_picture(picture_path):
+        picture_path.unlink()  # of an earlier run
     page = benchmark_page(report, picture_path.read_bytes() if report.clips else None)
     outputs.write(page_path, page, may_replace=is_own_results_page)
     return report

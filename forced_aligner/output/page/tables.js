@@ -1,11 +1,10 @@
 "use strict";
 // Makes the headings of every table of results buttons that sort its rows.
 
-/** A number by its value, also one such as `1,234.5`; what is no number comes after all numbers, by its letters. */
+/** A number by its value, also one such as `1,234.5`. `equal` is above all numbers: nothing differs. */
 function sortKey(cell) {
   const text = cell.textContent.trim();
-  const number = Number.parseFloat(text.replaceAll(",", ""));
-  return { text, number: Number.isNaN(number) ? Infinity : number };
+  return { text, number: text === "equal" ? Infinity : Number.parseFloat(text.replaceAll(",", "")) };
 }
 
 function sortRows(table, column, descending) {
@@ -14,7 +13,9 @@ function sortRows(table, column, descending) {
   const rows = [...body.rows].map((row) => ({ row, ...sortKey(row.cells[column]) }));
   const byText = (a, b) => a.text.localeCompare(b.text, undefined, { numeric: true });
   const byNumber = (a, b) => (a.number === b.number ? 0 : a.number - b.number);
-  rows.sort((a, b) => (descending ? -1 : 1) * (isText ? byText(a, b) : byNumber(a, b) || byText(a, b)));
+  // What is no number, such as NOT FINITE, comes last in both directions.
+  const last = (a, b) => (isText ? 0 : Number.isNaN(a.number) - Number.isNaN(b.number));
+  rows.sort((a, b) => last(a, b) || (descending ? -1 : 1) * (isText ? byText(a, b) : byNumber(a, b) || byText(a, b)));
   body.append(...rows.map(({ row }) => row));
 }
 
