@@ -104,7 +104,7 @@ def measured(*command: str | Path, refused: bool = False) -> dict[str, float]:
     """
     print(f"$ {' '.join(map(str, command))}", file=sys.stderr)
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     expected = EXIT_BAD_INPUT if refused else 0
