@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from forced_aligner.base.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_CLOSED_PIPE, UserError
+from forced_aligner.base.result_table import ResultTable
 from forced_aligner.base.stopping import wait_if_stopping
 from forced_aligner.base.text import visible
 
 if TYPE_CHECKING:
     import typer
     from rich.console import Console
+    from rich.table import Table
 
 
 T = TypeVar("T")
@@ -75,12 +77,21 @@ def write_result(content: str) -> None:
 
 
 def show_table(*items: object) -> None:
-    """Print rich tables and lines to stdout. In a file or a pipe, lines are wide enough for every column."""
+    """Print tables and lines to stdout. In a file or a pipe, lines are wide enough for every column.
+
+    On a terminal that is too narrow for a `ResultTable`, each of its rows is a paragraph.
+    """
     console = _console()
     with console.capture() as capture:
         for item in items:
-            console.print(item)
+            console.print(_fitted(item, console) if isinstance(item, ResultTable) else item)
     write_result(capture.get())
+
+
+def _fitted(table: ResultTable, console: Console) -> Table | str:
+    drawn = table.rich()
+    needed = console.measure(drawn, options=console.options.update(max_width=10 * TABLE_COLUMNS)).maximum
+    return drawn if needed <= console.width else table.paragraphs()
 
 
 def _console() -> Console:

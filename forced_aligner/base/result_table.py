@@ -43,3 +43,13 @@ class ResultTable:
             table.add_section()
             table.add_row(*map(visible, self.total))
         return table
+
+    def paragraphs(self) -> str:
+        """The same for a narrow terminal: a paragraph for each row, with its headings."""
+
+        def paragraph(row: Sequence[str]) -> str:
+            cells = [f"{heading} {cell}" for heading, cell in zip(self.headings[1:], row[1:], strict=True) if cell]
+            return f"{row[0]}: {', '.join(cells)}"
+
+        rows = self.rows if self.total is None else [*self.rows, self.total]
+        return "\n".join(map(visible, [*filter(None, [self.title]), *map(paragraph, rows)]))

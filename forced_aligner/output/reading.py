@@ -62,7 +62,7 @@ def by_language(figure: str) -> str:
     for code, guideline in GUIDELINES.items():
         languages.setdefault(getattr(guideline, figure), []).append(LANGUAGES[code])
     (most, _), *others = sorted(languages.items(), key=lambda item: -len(item[1]))
-    return f"{most:g}; " + ", ".join(f"{' and '.join(names)} {value:g}" for value, names in others)
+    return f"{most:g}; " + "; ".join(f"{', '.join(names)} {value:g}" for value, names in others)
 
 
 def language_code(language: str | None, text: str) -> str:

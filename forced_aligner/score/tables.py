@@ -43,7 +43,7 @@ def score_cells(scores: Scores) -> list[str]:
 
 def print_report(report: ParityReport) -> None:
     """Print a row for each file and one for all, and the verdict."""
-    show_table(report_table(report).rich(), verdict(report))
+    show_table(report_table(report), verdict(report))
 
 
 def report_table(report: ParityReport) -> ResultTable:
@@ -76,7 +76,7 @@ def verdict(report: ParityReport) -> str:
 
 def print_rows(rows: list[SweepRow], title: str) -> None:
     """Print `rows_table`."""
-    show_table(rows_table(rows, title).rich())
+    show_table(rows_table(rows, title))
 
 
 def rows_table(rows: list[SweepRow], title: str) -> ResultTable:

@@ -18,7 +18,7 @@ SHOWN_KINDS = 4
 
 def print_benchmark(report: BenchmarkReport) -> None:
     """Print all tables, and the notes after those of the functions and of the clips."""
-    functions, clips, *plans = (table.rich() for table in benchmark_tables(report))
+    functions, clips, *plans = benchmark_tables(report)
     show_table(functions, clips, *map(visible, benchmark_notes(report)), *plans)
 
 
