@@ -174,6 +174,21 @@ def demo_model(demo_checkpoint):
 
 
 @pytest.fixture(scope="session")
+def merging_tokenizer():
+    """The JSON of a tokenizer of the demo's kind with merges, which the demo's has none of."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+    from tokenizers.trainers import BpeTrainer
+
+    corpus = ["it's the lower lowest newer, they're 1234 we'll", "zoë naïve straße l'été d'Été ''quoted'' o'clock"] * 20
+    tokenizer = Tokenizer.from_file(str(DEMO_FOLDER / "model/tokenizer.json"))
+    tokenizer.model = BPE()
+    alphabet = [chr(c) for c in [*range(33, 127), *range(161, 173), *range(174, 324)]]
+    tokenizer.train_from_iterator(corpus, BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False))
+    return tokenizer.to_str()
+
+
+@pytest.fixture(scope="session")
 def demo_processor(demo_checkpoint):
     from forced_aligner.checkpoint.processor import load_processor
 

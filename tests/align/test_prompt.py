@@ -6,8 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
 
 from forced_aligner.align.prompt import Prompt
 from forced_aligner.align.times import word_times
@@ -16,21 +14,13 @@ from forced_aligner.base.errors import UserError
 from forced_aligner.checkpoint.processor import PROMPT_TOKENS, load_processor
 from forced_aligner.package.metadata import TokenIds
 
-CORPUS = [
-    "it's the lower lowest newer, they're 1234 we'll",
-    "zoë naïve straße l'été d'Été ''quoted'' o'clock 你好",
-] * 20
-
 
 @pytest.fixture(scope="module")
-def merging(demo_checkpoint, tmp_path_factory):
+def merging(demo_checkpoint, merging_tokenizer, tmp_path_factory):
     """A processor of the demo's kind whose tokenizer has merges, and the prompt of the same folder."""
     folder = tmp_path_factory.mktemp("checkpoint") / "merging"
     load_processor(demo_checkpoint.folder).save_pretrained(folder)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.model = BPE()
-    alphabet = [chr(c) for c in [*range(33, 127), *range(161, 173), *range(174, 324)]]
-    tokenizer.train_from_iterator(CORPUS, BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False))
+    tokenizer = Tokenizer.from_str(merging_tokenizer)
     tokenizer.add_special_tokens([*PROMPT_TOKENS.values()])
     tokenizer.save(str(folder / "tokenizer.json"))
     processor = load_processor(folder)

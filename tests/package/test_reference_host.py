@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as OtherTokenizer
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
 from transformers.models.qwen3_asr.processing_qwen3_asr import _fix_timestamps
 
-from forced_aligner.base.paths import DEMO_FOLDER
 from forced_aligner.package.host_kit import host
 from forced_aligner.package.host_kit.host import Tokenizer, repair, split_words
 from forced_aligner.package.host_kit.stages import stage_of
@@ -51,19 +48,12 @@ def test_words_are_split_as_transformers_splits_them(demo_processor, text):
     assert split_words(text) == demo_processor.split_words_for_alignment(text, "English")
 
 
-CORPUS = ["it's the lower lowest newer, they're 1234 we'll", "zoë naïve straße l'été d'Été ''quoted'' o'clock"] * 20
-
-
 @pytest.fixture(scope="module")
-def tokenizers(tmp_path_factory):
-    """A tokenizer of the demo's kind with merges, which the demo's has none of: by `tokenizers`, and by the host."""
-    other = OtherTokenizer.from_file(str(DEMO_FOLDER / "model/tokenizer.json"))
-    other.model = BPE()
-    alphabet = [chr(c) for c in [*range(33, 127), *range(161, 173), *range(174, 324)]]
-    other.train_from_iterator(CORPUS, BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False))
+def tokenizers(merging_tokenizer, tmp_path_factory):
+    """A tokenizer with merges: by `tokenizers`, and by the host."""
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    other.save(str(path))
-    return other, Tokenizer(path)
+    path.write_text(merging_tokenizer, encoding="utf-8")
+    return OtherTokenizer.from_str(merging_tokenizer), Tokenizer(path)
 
 
 @given(st.text(st.sampled_from("itshelowrvdISTLé'91²ßſﬁe\u0301Å"), min_size=1, max_size=12))
