@@ -20,7 +20,7 @@ from forced_aligner.jobs.recording_picture import spectrogram_of
 from forced_aligner.output.mel_tiles import mel_tiles
 from forced_aligner.output.page_audio import embedded_audio
 from forced_aligner.output.parity_page import PACKAGES, PYTORCH, TRUTH, Excerpt, Report, Spot, parity_page
-from forced_aligner.score.boundaries import SAME_BIN_MS, boundary_differences_ms, error_counts
+from forced_aligner.score.boundaries import SAME_BIN_MS, STEP_MS, boundary_differences_ms, error_counts
 from forced_aligner.score.records import ParityReport
 from forced_aligner.score.tables import percent_text, report_table, verdict
 
@@ -75,6 +75,7 @@ def parity_report_page(report: ParityReport, clips: Sequence[ComparedClip], root
         failed=[(Path(failed.audio).name, failed.reason) for failed in report.failed],
         facts=list(_facts(report)),
         counts=error_counts(np.concatenate(differences_ms)),
+        step_ms=STEP_MS,
     )
     return parity_page(texts, spots, excerpts.made, len(moved))
 

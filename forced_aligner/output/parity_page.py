@@ -13,7 +13,6 @@ from forced_aligner.output.own_files import PARITY
 from forced_aligner.output.page_template import render
 
 PACKAGES, PYTORCH, TRUTH = "packages", "PyTorch", "truth"  # the sides, in this order
-BIN_MS = 80
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class Report:
         files: a row for each recording.
         failed: name and reason of each recording that was not measured.
         facts: names and values that tell what was compared.
-        counts: boundaries by steps of 80 ms, see `error_counts`.
+        counts: boundaries by steps of `step_ms`, see `error_counts`.
+        step_ms: width of a step.
     """
 
     title: str
@@ -85,6 +85,7 @@ class Report:
     failed: Sequence[tuple[str, str]]
     facts: Sequence[tuple[str, str]]
     counts: Mapping[int, int]
+    step_ms: float
 
 
 def parity_page(report: Report, spots: Sequence[Spot], excerpts: Sequence[Excerpt], moved: int) -> str:
@@ -96,7 +97,7 @@ def parity_page(report: Report, spots: Sequence[Spot], excerpts: Sequence[Excerp
         excerpts: what the spots refer to.
         moved: how many boundaries moved; those that are not among the spots are counted as left out.
     """
-    bars = [_bar(step, count, report.counts) for step, count in sorted(report.counts.items())]
+    bars = [_bar(step, count, report) for step, count in sorted(report.counts.items())]
     data = {
         "spots": [_spot_data(spot, excerpts) for spot in spots],
         "excerpts": [_excerpt_data(excerpt) for excerpt in excerpts],
@@ -108,15 +109,15 @@ def parity_page(report: Report, spots: Sequence[Spot], excerpts: Sequence[Excerp
     return render(PARITY, data, **values)
 
 
-def _bar(step: int, count: int, counts: Mapping[int, int]) -> dict[str, Any]:
+def _bar(step: int, count: int, report: Report) -> dict[str, Any]:
     """A bar of the histogram; the outermost holds all that lies beyond the one before it."""
     if step == 0:
         return {"label": "same bin", "tick": "same", "count": count, "same": True}
-    side, is_last = ("later" if step > 0 else "earlier"), abs(step) == max(counts)
-    far_ms = BIN_MS * (abs(step) - is_last)
-    label = f"more than {far_ms} ms {side}" if is_last else f"up to {far_ms} ms {side}"
+    side, is_last = ("later" if step > 0 else "earlier"), abs(step) == max(report.counts)
+    far_ms = report.step_ms * (abs(step) - is_last)
+    label = f"more than {far_ms:g} ms {side}" if is_last else f"up to {far_ms:g} ms {side}"
     beyond, sign = (">", "+") if step > 0 else ("<", "\u2212")
-    return {"label": label, "tick": f"{beyond if is_last else ''}{sign}{far_ms}", "count": count, "same": False}
+    return {"label": label, "tick": f"{beyond if is_last else ''}{sign}{far_ms:g}", "count": count, "same": False}
 
 
 def _spot_values(number: int, spot: Spot) -> dict[str, Any]:

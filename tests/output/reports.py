@@ -49,6 +49,7 @@ REPORT = Report(
     failed=[],
     facts=[("model", "demo")],
     counts={-3: 0, -2: 0, -1: 1, 0: 91, 1: 6, 2: 2, 3: 0},
+    step_ms=80.0,
 )
 
 
