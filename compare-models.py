@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner.base.cli import QuietOption, VersionOption, make_app
+from forced_aligner.base.cli import ClusterOption, JobsOption, QuietOption, ThreadsOption, VersionOption, make_app
 from forced_aligner.base.console import log, run_app
 from forced_aligner.base.paths import DEFAULT_REFERENCE
+from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.runtime.options import DeviceName
 
 app = make_app()
@@ -47,6 +48,9 @@ def make_reference(
     text: Annotated[str | None, typer.Option(help="Its transcript.")] = None,
     language: Annotated[str | None, typer.Option(help="Name or code, such as English or en.")] = None,
     device: Annotated[DeviceName, typer.Option(help="Where PyTorch computes; cuda: an NVIDIA GPU.")] = "cpu",
+    jobs: JobsOption = 1,
+    threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
     output: Annotated[Path, typer.Option(help="The reference file.")] = DEFAULT_REFERENCE,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, instead of going on where a run was stopped.")
@@ -62,6 +66,7 @@ def make_reference(
     from forced_aligner.data.clips import as_typed, load_clips
     from forced_aligner.data.records import Clip
 
+    workers = Workers(jobs, threads, cluster)
     if (audio_file is None) != (text is None):
         raise UserError("--audio-file and --text go together: give both, or neither for a data set")
     if audio_file is not None and any((dataset, dataset_dir, subset, download)):
@@ -84,7 +89,7 @@ def make_reference(
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.reference import make_reference
 
-    reference = make_reference(checkpoint, chosen, output, device, choice=note, restart=restart)
+    reference = make_reference(checkpoint, chosen, output, device, choice=note, restart=restart, workers=workers)
     log(f"{reference.model_id}: {reference.num_samples} files, in {output}")
     announce_fallback(checkpoint)
     list_failures(reference.failed, len(chosen))

@@ -11,7 +11,15 @@ from typing import Annotated
 
 import typer
 
-from forced_aligner.base.cli import JsonOption, QuietOption, VersionOption, make_app
+from forced_aligner.base.cli import (
+    ClusterOption,
+    JobsOption,
+    JsonOption,
+    QuietOption,
+    ThreadsOption,
+    VersionOption,
+    make_app,
+)
 from forced_aligner.base.console import log, log_always, run_app, write_result
 from forced_aligner.base.errors import EXIT_THRESHOLD_MISSED
 from forced_aligner.base.paths import (
@@ -24,6 +32,7 @@ from forced_aligner.base.paths import (
     DEFAULT_SWEEP,
 )
 from forced_aligner.convert.defaults import PRESETS
+from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.output.limits import WEAK
 from forced_aligner.output.reading import LEAST_CUE_S, LONGEST_CUE_S, MAX_LINES, by_language
 from forced_aligner.package.contract import LayoutName
@@ -115,11 +124,15 @@ def infer(
     device: DeviceOption = "cpu",
     compute_units: UnitsOption = None,
     no_cache: NoCacheOption = False,
+    jobs: JobsOption = 1,
+    threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Time of each stage on stderr.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Give every word of a transcript a start and an end time: on stdout, in --output, or in files in --output-dir."""
-    runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
+    workers = Workers(jobs, threads, cluster)
+    runtime = RuntimeOptions(backend, device, compute_units, not no_cache, workers.threads_each)
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
     from forced_aligner.output.cues import CueOptions
@@ -140,6 +153,8 @@ def infer(
         raise UserError("--output names one file and --output-dir a folder: give one of them")
     if karaoke and not {"vtt", "ass"} & set(names):
         raise UserError("--karaoke marks words inside vtt and ass: give --format vtt or ass with it")
+    if workers.are_others and output_dir is None:
+        raise UserError("--jobs and --cluster are for many recordings: give --files and --output-dir")
     if audio_link and PAGE not in names:
         raise UserError("--audio-link is for pages: give --format html with it")
 
@@ -147,7 +162,7 @@ def infer(
     from forced_aligner.align.clock import stage_line
     from forced_aligner.jobs.each import list_failures
     from forced_aligner.jobs.infer import Output, align_all, align_file, content, lengthened
-    from forced_aligner.jobs.open_model import open_aligner
+    from forced_aligner.jobs.open_model import aligning_crew, open_aligner
     from forced_aligner.output.remarks import require_complete
     from forced_aligner.package.bundle import files_of
 
@@ -168,7 +183,9 @@ def infer(
             audio_link,
             output_file,
         )
-        list_failures(align_all(aligner, clips, output, files_of(model_dir, aligner.metadata)), len(clips))
+        with aligning_crew(aligner, model_dir, runtime, workers) as crew:
+            failed = align_all(aligner, clips, output, files_of(model_dir, aligner.metadata), crew)
+        list_failures(failed, len(clips))
         return
     file, alignment, samples = align_file(aligner, clips[0], min_confidence, piece_s, keep_brackets=keep_brackets)
     write_result(content(names[0], file, samples, clips[0], cues, Path(), link=audio_link))
@@ -197,6 +214,9 @@ def compare(
     device: DeviceOption = "cpu",
     compute_units: UnitsOption = None,
     no_cache: NoCacheOption = False,
+    jobs: JobsOption = 1,
+    threads: ThreadsOption = None,
+    cluster: ClusterOption = None,
     max_aas: Annotated[float, typer.Option(help="Highest mean boundary error, ms.")] = 5.0,
     min_within_20ms: Annotated[float, typer.Option(help="Lowest share of boundaries within 20 ms, %.")] = 95.0,
     restart: Annotated[
@@ -207,7 +227,8 @@ def compare(
     quiet: QuietOption = False,
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
-    runtime = RuntimeOptions(backend, device, compute_units, not no_cache)
+    workers = Workers(jobs, threads, cluster)
+    runtime = RuntimeOptions(backend, device, compute_units, not no_cache, workers.threads_each)
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE
@@ -215,7 +236,7 @@ def compare(
     from forced_aligner.data.choice import announce_choice, choose
     from forced_aligner.jobs.compare import compare_and_write
     from forced_aligner.jobs.each import list_failures
-    from forced_aligner.jobs.open_model import open_aligner
+    from forced_aligner.jobs.open_model import aligning_crew, open_aligner
     from forced_aligner.score.gate import Gate
     from forced_aligner.score.records import Reference
     from forced_aligner.score.report import sweep_row
@@ -234,9 +255,10 @@ def compare(
     for folder in folders:
         aligner = open_aligner(folder, runtime)
         output = report or folder / PARITY_FILE
-        scores, alignments = compare_and_write(
-            aligner, folder, known, reference, output, gate, restart=restart, page=page
-        )
+        with aligning_crew(aligner, folder, runtime, workers) as crew:
+            scores, alignments = compare_and_write(
+                aligner, folder, known, reference, output, gate, restart=restart, page=page, crew=crew
+            )
         reports.append(scores)
         if not as_json:
             print_report(scores)

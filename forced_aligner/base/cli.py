@@ -36,3 +36,11 @@ QuietOption = Annotated[
     bool, typer.Option("--quiet", callback=set_quiet, help="Nothing on stderr but warnings, failures and errors.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the results as JSON.")]
+JobsOption = Annotated[int, typer.Option(min=1, max=1024, help="Recordings at a time, each in a process of its own.")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="PyTorch's, in each process. (default: by the work; with --jobs, cores / jobs)"),
+]
+ClusterOption = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://10.0.0.1:8786, instead of --jobs.")
+]

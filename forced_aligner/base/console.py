@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TABLE_COLUMNS = 180
+Line = tuple[str, bool]  # what is to be said, and whether with `--quiet` too
 _quiet = False  # see `set_quiet`
+_collected: list[Line] | None = None  # see `collected_lines`
 RATE_WINDOW_S = 3600.0  # the remaining time is estimated from the last hour: one file may take minutes
 
 
@@ -39,7 +41,9 @@ def set_quiet(quiet: bool) -> None:
 
 def log(message: str) -> None:
     """Print one line of progress, or a note, to stderr, unless `--quiet` is given; see `log_always`."""
-    if not _quiet:
+    if _collected is not None:
+        _collected.append((message, False))
+    elif not _quiet:
         log_always(message)
 
 
@@ -48,8 +52,28 @@ def log_always(message: str) -> None:
 
     Names and texts of others in it cannot steer the terminal.
     """
+    if _collected is not None:
+        _collected.append((message, True))
+        return
     with contextlib.suppress(OSError):  # a closed or full stderr does not stop the work
         print(visible(message), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def collected_lines() -> Iterator[list[Line]]:
+    """Within the block, lines are kept instead of printed, for a process that will `repeat_lines`."""
+    global _collected
+    _collected = lines = list[Line]()
+    try:
+        yield lines
+    finally:
+        _collected = None
+
+
+def repeat_lines(lines: Iterable[Line]) -> None:
+    """Print what another process had to say."""
+    for message, always in lines:
+        (log_always if always else log)(message)
 
 
 def warn(message: str) -> None:
@@ -106,13 +130,16 @@ def _console() -> Console:
 
 def log_progress(message: str) -> None:
     """Print one line of progress to stderr if it is a terminal."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and _collected is None:
         log(message)
 
 
-def tracked(files: Sequence[T]) -> Iterator[T]:
-    """Yield `files`; meanwhile stderr, where it is a terminal, ends in a bar with the rate and the remaining time."""
-    if len(files) < 2 or _quiet or not sys.stderr.isatty():
+def tracked(files: Iterable[T], total: int) -> Iterator[T]:
+    """Yield `files`, of which there are `total`.
+
+    Meanwhile stderr, where it is a terminal, ends in a bar with the rate and the remaining time.
+    """
+    if total < 2 or _quiet or not sys.stderr.isatty():
         yield from files
         return
     from rich.console import Console
@@ -134,7 +161,7 @@ def tracked(files: Sequence[T]) -> Iterator[T]:
         speed_estimate_period=RATE_WINDOW_S,
         transient=True,
     ) as progress:
-        yield from progress.track(files)
+        yield from progress.track(files, total)
 
 
 def quiet_libraries() -> None:

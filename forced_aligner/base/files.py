@@ -84,6 +84,12 @@ def is_file(path: Path) -> bool:
     return found is not None and stat.S_ISREG(found.st_mode)
 
 
+def file_size(path: Path) -> int:
+    """The size of a file in bytes; 0 where there is none."""
+    found = stat_of(path)
+    return 0 if found is None else found.st_size
+
+
 def is_folder(path: Path) -> bool:
     """Whether there is a folder at `path`."""
     found = stat_of(path)

@@ -16,8 +16,9 @@ from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import Record, file_of, to_json
 from forced_aligner.data.records import WordTime
-from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.each import ERROR_LOG, JournalMemory, Work, failed_clips, for_each, nothing_done
 from forced_aligner.jobs.environment import run_environment
+from forced_aligner.jobs.workers.crew import Crew
 from forced_aligner.package.bundle import files_of
 from forced_aligner.package.metadata import BundleMetadata
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
@@ -42,6 +43,15 @@ class ClipResult(Record):
 
 
 @dataclass(frozen=True)
+class ClipTask:
+    """What the packages get: a recording, and what is said in it."""
+
+    audio: Path
+    transcript: str
+    language: str | None
+
+
+@dataclass(frozen=True)
 class ComparedClip:
     """A clip of the reference, and what the packages gave for it."""
 
@@ -59,6 +69,7 @@ def compare_and_write(
     *,
     restart: bool,
     page: Path | None = None,
+    crew: Crew[Aligner] | None = None,
 ) -> tuple[ParityReport, list[Alignment]]:
     """As `compare`, and write the report to `output`, beside which a journal is kept until all clips are done.
 
@@ -71,6 +82,7 @@ def compare_and_write(
         gate: the thresholds.
         restart: begin anew.
         page: where the report goes as a page too. Only such a page is replaced there.
+        crew: see `compare_clips`.
 
     Raises:
         UserError: see `compare`, or `output` or `page` cannot be written.
@@ -83,7 +95,7 @@ def compare_and_write(
     if page is not None:
         _check_page(page, outputs)
     with journal_of(output, ClipResult, restart=restart) as journal:
-        report, clips = compare_clips(aligner, reference, root, gate, journal=journal)
+        report, clips = compare_clips(aligner, reference, root, gate, journal, crew)
         outputs.write(output, to_json(report), "the report", may_replace)
         if page is not None:
             write_parity_page(report, clips, root, page, outputs)
@@ -127,6 +139,7 @@ def compare_clips(
     root: Path,
     gate: Gate,
     journal: Journal[ClipResult] | None = None,
+    crew: Crew[Aligner] | None = None,
 ) -> tuple[ParityReport, list[ComparedClip]]:
     """Align every clip of the reference with the packages and score the boundaries.
 
@@ -138,9 +151,10 @@ def compare_clips(
         root: the folder that the reference's audio paths are relative to.
         gate: the thresholds.
         journal: has the results of an earlier run, which are not computed again, and gets those of this one.
+        crew: who runs the packages. (default: this process, with `aligner`)
 
     Returns:
-        The report, and the clips in it.
+        The report, and the clips in it, in the order of the reference.
 
     Raises:
         UserError: the reference is of another checkpoint, it holds clips that the compressed weights were fitted to, or
@@ -150,30 +164,37 @@ def compare_clips(
     _require_unseen(aligner.metadata, reference, root)
     environment = run_environment(aligner.backend)
     run = digest_of(aligner.metadata, environment, source_digest(ALIGNING_ROOMS))
-    clips: list[ComparedClip] = []
-    scored: list[ScoredClip] = []
+    crew = crew or Crew.of(aligner)
 
-    def measure(sample: ReferenceSample) -> str:
+    def key_of(sample: ReferenceSample) -> str:
+        return digest_of(run, file_digest(root / sample.audio), sample.transcript, sample.language or "")
+
+    def prepare(sample: ReferenceSample) -> ClipTask:
         require_audio_file(root / sample.audio)
-        key = digest_of(run, file_digest(root / sample.audio), sample.transcript, sample.language or "")
-        known = journal.get(key) if journal else None
-        alignment = (
-            known.alignment
-            if known
-            else aligner.align(load_audio(root / sample.audio), sample.transcript, sample.language)
-        )
-        clip = score_clip(alignment.words, alignment.latency_ms, sample)
-        if journal and not known:
-            journal.put(key, _result(alignment))
-        clips.append(ComparedClip(sample, alignment))
-        scored.append(clip)
-        exact = f"{percent_text(clip.scores.bin_exact_percent)} % bin-exact"
-        return f"{exact}, from an earlier run" if known else exact
+        return ClipTask(root / sample.audio, sample.transcript, sample.language)
 
-    failures = for_each(reference.samples, lambda sample: sample.audio, measure, root / ERROR_LOG)
-    if not clips:
+    def finish(sample: ReferenceSample, result: ClipResult) -> tuple[tuple[ComparedClip, ScoredClip], str]:
+        alignment = result.alignment
+        scored = score_clip(alignment.words, alignment.latency_ms, sample)
+        note = f"{percent_text(scored.scores.bin_exact_percent)} % bin-exact"
+        return (ComparedClip(sample, alignment), scored), note
+
+    work = Work(
+        audio_of=lambda sample: sample.audio,
+        prepare=prepare,
+        compute=align_task,
+        finish=finish,
+        length_of=lambda sample: sample.duration_s,
+    )
+    memory = JournalMemory(journal, key_of) if journal else None
+    kept, failures = for_each(reference.samples, work, crew, root / ERROR_LOG, memory)
+    if not kept:
         raise nothing_done(failures)
-    return make_report(aligner.metadata, environment, reference, scored, gate, failed_clips(failures)), clips
+    clips, scored = zip(*kept, strict=True)
+    if crew.chips:
+        environment = environment.model_copy(update={"chip": ", ".join(crew.chips)})
+    report = make_report(aligner.metadata, environment, reference, scored, gate, failed_clips(failures))
+    return report, list(clips)
 
 
 def _require_unseen(metadata: BundleMetadata, reference: Reference, root: Path) -> None:
@@ -188,7 +209,13 @@ def _require_unseen(metadata: BundleMetadata, reference: Reference, root: Path) 
         )
 
 
-def _result(alignment: Alignment) -> ClipResult:
+def align_task(aligner: Aligner, task: ClipTask) -> ClipResult:
+    """Run the packages on a clip.
+
+    Raises:
+        UserError: its audio or its transcript cannot be used.
+    """
+    alignment = aligner.align(load_audio(task.audio), task.transcript, task.language)
     return ClipResult(
         words=alignment.words,
         confidences=alignment.confidences,

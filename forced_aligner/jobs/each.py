@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from forced_aligner.base.console import log, log_always, tracked
+from forced_aligner.base.console import log, log_always, repeat_lines, tracked
 from forced_aligner.base.errors import IncompleteError, RunError, UnexpectedError, UserError
 from forced_aligner.base.files import printable, require_regular
+from forced_aligner.base.journal import Journal
+from forced_aligner.base.records import RecordT
 from forced_aligner.base.stopping import wait_if_stopping
+from forced_aligner.jobs.workers.calls import CallError, Outcome, Result, Task, Tool, attempt
+from forced_aligner.jobs.workers.crew import Crew
 from forced_aligner.score.records import FailedClip
 
-T = TypeVar("T")
+Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Kept = TypeVar("Kept")
 ERROR_LOG = "forced-aligner-errors.log"  # beside the results of infer, or beside the reference
 
 
@@ -29,47 +35,171 @@ class Failure:
         return f"{self.audio}: {self.error}"
 
 
+@dataclass(frozen=True)
+class Done:
+    """Nothing is left to compute for a recording, and `note` says why."""
+
+    note: str
+
+
+@dataclass(frozen=True)
+class Work(Generic[Item, Tool, Task, Result, Kept]):
+    """What is done with each recording: prepared here, computed by a worker, and finished here.
+
+    Attributes:
+        audio_of: the path of a recording's audio.
+        prepare: what the worker gets for a recording.
+        compute: called by a worker with its tool and what `prepare` gave.
+        finish: makes of what `compute` gave what is kept, and a few words on it.
+        length_of: how long a recording is, in any unit; the longest are done first where several workers are.
+        name_of: what the line of a recording calls it. (default: the audio's name without its folder)
+    """
+
+    audio_of: Callable[[Item], str]
+    prepare: Callable[[Item], Task | Done]
+    compute: Callable[[Tool, Task], Result]
+    finish: Callable[[Item, Result], tuple[Kept, str]]
+    length_of: Callable[[Item], float]
+    name_of: Callable[[Item], str] | None = None
+
+    def label(self, item: Item) -> str:
+        """What the line of a recording calls it."""
+        return Path(self.audio_of(item)).name if self.name_of is None else self.name_of(item)
+
+
+class Memory(Protocol[Item_contra, Result]):
+    """Results of earlier runs."""
+
+    def get(self, item: Item_contra) -> Result | None:
+        """The result of an item, if there is one."""
+        ...
+
+    def put(self, item: Item_contra, result: Result) -> None:
+        """Keep a result."""
+        ...
+
+
+@dataclass(frozen=True)
+class JournalMemory(Generic[Item, RecordT]):
+    """A journal, and the digest of all that the result of an item depends on."""
+
+    journal: Journal[RecordT]
+    key_of: Callable[[Item], str]
+
+    def get(self, item: Item) -> RecordT | None:
+        """The result of an earlier run."""
+        return self.journal.get(self.key_of(item))
+
+    def put(self, item: Item, result: RecordT) -> None:
+        """Keep a result; see `Journal.put`."""
+        self.journal.put(self.key_of(item), result)
+
+
+@dataclass(frozen=True)
+class _Given(Generic[Result]):
+    """What there is for an item: the outcome of its call, or why there was none."""
+
+    outcome: Outcome[Result] | Done
+    is_known: bool = False  # from an earlier run
+
+
 def for_each(
-    items: Sequence[T],
-    audio_of: Callable[[T], str],
-    work: Callable[[T], str],
+    items: Sequence[Item],
+    work: Work[Item, Tool, Task, Result, Kept],
+    crew: Crew[Tool],
     error_log: Path,
-    name_of: Callable[[T], str] | None = None,
-) -> list[Failure]:
-    """Do `work` on each item, with a line of progress for each that ends in what `work` returns.
+    memory: Memory[Item, Result] | None = None,
+) -> tuple[list[Kept], list[Failure]]:
+    """Do `work` on each item, with a line of progress for each as it is done.
 
     Args:
         items: the recordings.
-        audio_of: the path of a recording's audio.
         work: what is done.
+        crew: who does it.
         error_log: gets the traceback of an unexpected error, and is made for the first one.
-        name_of: what the line of a recording calls it. (default: the audio's name without its folder)
+        memory: has results of earlier runs, which are not computed again, and gets those of this one.
 
     Returns:
-        The recordings that failed, in order.
+        What is kept of the recordings, and those that failed, each in the order of the items, whoever did them.
 
     Raises:
-        RunError: nothing more can be kept.
+        RunError: nothing more can be kept or computed.
     """
-    failures = []
-    for number, item in enumerate(tracked(items), 1):
-        audio = audio_of(item)
-        label = f"[{number}/{len(items)}] {Path(audio).name if name_of is None else name_of(item)}"
+    kept: dict[int, Kept] = {}
+    failures: dict[int, Failure] = {}
+    for number, (index, given) in enumerate(tracked(_as_done(items, work, crew, memory), len(items)), 1):
+        item, outcome = items[index], given.outcome
+        label = f"[{number}/{len(items)}] {work.label(item)}"
         try:
-            log(f"{label}  {work(item)}")
+            if isinstance(outcome, Done):
+                note = outcome.note
+            else:
+                repeat_lines(outcome.lines)
+                result = outcome.value()
+                if memory and not given.is_known:
+                    memory.put(item, result)
+                kept[index], note = work.finish(item, result)
+            log(f"{label}  {note}{', from an earlier run' if given.is_known else ''}")
         except RunError:
             raise
         except Exception as error:
             wait_if_stopping()
+            audio = work.audio_of(item)
             failure = error if isinstance(error, UserError) else _unexpected(error, audio, error_log)
-            failures.append(Failure(audio, failure))
+            failures[index] = Failure(audio, failure)
             log_always(f"{label}  FAILED: {failure}")
-    return failures
+    return [kept[index] for index in sorted(kept)], [failures[index] for index in sorted(failures)]
+
+
+def _as_done(
+    items: Sequence[Item],
+    work: Work[Item, Tool, Task, Result, Kept],
+    crew: Crew[Tool],
+    memory: Memory[Item, Result] | None,
+) -> Iterator[tuple[int, _Given[Result]]]:
+    """What there is for each item, with its index, in the order in which the calls end."""
+    order = list(range(len(items)))
+    if crew.width > 1:  # longest first: none is left to the end, and those of like length share a decoder function
+        lengths = [work.length_of(item) for item in items]
+        order.sort(key=lambda index: -lengths[index])
+    under_way: dict[Future[Outcome[Result]], int] = {}
+    for index in order:
+        prepared = attempt(_prepare, (work, memory), items[index])
+        task = None if prepared.error else prepared.value()
+        if isinstance(task, _Given):
+            yield index, task
+        elif task is None:
+            yield index, _Given(Outcome([], prepared.error))
+        else:
+            under_way[crew.submit(work.compute, task)] = index
+        if len(under_way) >= crew.width:
+            yield from _ended(under_way, crew)
+    while under_way:
+        yield from _ended(under_way, crew)
+
+
+def _prepare(
+    work_and_memory: tuple[Work[Item, Tool, Task, Result, Kept], Memory[Item, Result] | None], item: Item
+) -> Task | _Given[Result]:
+    work, memory = work_and_memory
+    task = work.prepare(item)
+    if isinstance(task, Done):
+        return _Given(task)
+    known = memory.get(item) if memory else None
+    return task if known is None else _Given(Outcome([known]), is_known=True)
+
+
+def _ended(under_way: dict[Future[Outcome[Result]], int], crew: Crew[Tool]) -> Iterator[tuple[int, _Given[Result]]]:
+    """Wait until a call ends; take those that have ended out of `under_way`."""
+    ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+    for future in ended:
+        yield under_way.pop(future), _Given(crew.outcome(future))
 
 
 def _unexpected(error: Exception, audio: str, error_log: Path) -> UnexpectedError:
     """A sentence on a bug. Its traceback goes to `error_log`, or to stderr if that cannot be written."""
-    lines = [f"{audio}:", *traceback.format_exc().splitlines()]
+    bug = error if isinstance(error, CallError) else CallError.of(error)
+    lines = [f"{audio}:", *bug.trace.splitlines()]
     try:
         require_regular(error_log)
         error_log.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +210,7 @@ def _unexpected(error: Exception, audio: str, error_log: Path) -> UnexpectedErro
         for line in lines:
             log_always(line)
         where = "its traceback is above"
-    return UnexpectedError(f"unexpected {type(error).__name__} ({error}): {where}")
+    return UnexpectedError(f"unexpected {bug.name} ({bug.message}): {where}")
 
 
 def list_failures(failed: Sequence[FailedClip], total: int, what: str = "recordings") -> None:

@@ -14,13 +14,14 @@ from forced_aligner.align.audio import load_clip
 from forced_aligner.align.chain import Aligner, Alignment
 from forced_aligner.align.long_recording import align_recording
 from forced_aligner.base.console import log_always, log_progress, warn
-from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import MayReplace, always, is_there, never, printable, require_writable
+from forced_aligner.base.errors import IncompleteError, UserError
+from forced_aligner.base.files import MayReplace, always, file_size, is_there, never, printable, require_writable
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.data.records import Clip
 from forced_aligner.data.spoken import SpokenText, has_words, spoken_text
-from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each
+from forced_aligner.jobs.each import ERROR_LOG, Done, Work, failed_clips, for_each
+from forced_aligner.jobs.workers.crew import Crew
 from forced_aligner.output.cues import MIN_WORD_MS, CueOptions, count_words_without_length
 from forced_aligner.output.doubts import doubts
 from forced_aligner.output.formats import FORMATS, PAGE, SUFFIXES
@@ -154,7 +155,13 @@ def _warnings(samples: NDArray[np.float32], alignment: Alignment) -> list[str]:
     return found
 
 
-def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Sequence[Path] = ()) -> list[FailedClip]:
+def align_all(
+    aligner: Aligner,
+    clips: list[Clip],
+    output: Output,
+    inputs: Sequence[Path] = (),
+    crew: Crew[Aligner] | None = None,
+) -> list[FailedClip]:
     """Align every recording and write its files.
 
     Args:
@@ -162,6 +169,7 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Seque
         clips: the recordings.
         output: where and how results are written.
         inputs: files and folders that are never overwritten, beside what the clips were read from.
+        crew: who aligns. (default: this process, with `aligner`)
 
     Returns:
         The recordings that failed.
@@ -173,16 +181,16 @@ def align_all(aligner: Aligner, clips: list[Clip], output: Output, inputs: Seque
     read = [Path(file) for clip in clips for file in (clip.audio, *clip.sources)]
     option = "--output-dir" if output.file is None else "--output"
     outputs = Outputs([*read, *inputs], f"give --overwrite or --skip-existing, or choose another {option}")
-    jobs = [_Job(clip, f"recording {number}, {clip.audio}", output) for number, clip in enumerate(clips, 1)]
-    for job in jobs:
-        job.claim(outputs)
-    failures = for_each(
-        jobs,
-        lambda job: job.clip.audio,
-        lambda job: job.run(aligner, outputs),
-        output.folder / ERROR_LOG,
-        lambda job: str(Path(job.clip.subfolder, Path(job.clip.audio).name)),
+    jobs = [_Job(clip, f"recording {number}, {clip.audio}", output, outputs) for number, clip in enumerate(clips, 1)]
+    work = Work(
+        audio_of=lambda job: job.clip.audio,
+        prepare=_Job.prepare,
+        compute=make_files,
+        finish=_Job.write,
+        length_of=lambda job: file_size(Path(job.clip.audio)),
+        name_of=lambda job: str(Path(job.clip.subfolder, Path(job.clip.audio).name)),
     )
+    _, failures = for_each(jobs, work, crew or Crew.of(aligner), output.folder / ERROR_LOG)
     return failed_clips(failures)
 
 
@@ -208,68 +216,106 @@ def content(
     return FORMATS[name].write(file, replace(cues, sheet=clip.cues))
 
 
+@dataclass(frozen=True)
+class FilesTask:
+    """A recording, and the files to make of it, by format or `PLOT`."""
+
+    clip: Clip
+    targets: dict[str, Path]
+    output: Output
+
+
+@dataclass(frozen=True)
+class MadeFiles:
+    """What the files of a recording hold, a few words on it, and with `--strict` why it is incomplete."""
+
+    contents: dict[str, str | bytes]
+    note: str
+    incomplete: IncompleteError | None
+
+
+def make_files(aligner: Aligner, task: FilesTask) -> MadeFiles:
+    """Align a recording, and make what its files hold.
+
+    Raises:
+        UserError: the recording or its transcript cannot be used.
+    """
+    output, contents = task.output, dict[str, str | bytes]()
+    file, alignment, samples = align_file(
+        aligner, task.clip, output.min_confidence, output.piece_s, keep_brackets=output.keep_brackets
+    )
+    for name, path in task.targets.items():
+        if name == PLOT:
+            from forced_aligner.jobs.recording_picture import plot_recording
+
+            plot_recording(file, samples, path, lambda _, picture: contents.update({PLOT: picture}))
+        else:
+            contents[name] = content(name, file, samples, task.clip, output.cues, path.parent, link=output.audio_link)
+    incomplete = None
+    if output.strict:
+        try:
+            require_complete(file)
+        except IncompleteError as error:
+            incomplete = error
+    return MadeFiles(contents, _note(file, alignment, output.formats), incomplete)
+
+
+def _note(file: TimedFile, alignment: Alignment, formats: list[str]) -> str:
+    weak = sum(word.weak for word in file.words)
+    missing, doubtful = len(file.spoken) - len(file.timed), sum(word.doubtful is not None for word in file.words)
+    notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
+    counts = {"not found": missing, "doubtful": doubtful, "weak": weak}
+    notes += [f"{count} {what}" for what, count in counts.items() if count]
+    return ", ".join(notes + lengthened(file, formats))
+
+
 class _Job:
     """One recording of a run, under the name `owner`."""
 
-    def __init__(self, clip: Clip, owner: str, output: Output) -> None:
-        self.clip, self.owner, self.output = clip, owner, output
+    def __init__(self, clip: Clip, owner: str, output: Output, outputs: Outputs) -> None:
+        """Keep the names of the files, before any recording is done: the first recording of a name has it."""
+        self.clip, self.owner, self.output, self.outputs = clip, owner, output, outputs
         self.targets = output.targets(clip)
         self.clash: UserError | None = None
-
-    def claim(self, outputs: Outputs) -> None:
-        """Keep the names of the files, before any recording is done: the first recording of a name has it."""
         try:
             for path in self.targets.values():
-                outputs.claim(path, self.owner)
+                outputs.claim(path, owner)
         except UserError as error:
             self.clash = error
 
-    def run(self, aligner: Aligner, outputs: Outputs) -> str:
-        """Align the recording, write its files, and say in a few words what was done."""
+    def prepare(self) -> FilesTask | Done:
+        """What is to be made of the recording.
+
+        Raises:
+            UserError: it cannot be read, or a file that it needs belongs to another.
+        """
         if self.clash:
             raise self.clash
         targets = self.targets
         if self.output.skip_existing:
-            targets = {name: path for name, path in targets.items() if not self._is_done(path, outputs)}
+            targets = {name: path for name, path in targets.items() if not self._is_done(path)}
             if not targets:
-                return "there already"
+                return Done("there already")
         self.clip.check()
         require_audio_file(Path(self.clip.audio))
         for path in targets.values():
-            outputs.check(path, self.owner, self.output.may_replace)
-        file, alignment, samples = align_file(
-            aligner,
-            self.clip,
-            self.output.min_confidence,
-            self.output.piece_s,
-            keep_brackets=self.output.keep_brackets,
-        )
+            self.outputs.check(path, self.owner, self.output.may_replace)
+        return FilesTask(self.clip, targets, self.output)
 
-        def write(path: Path, content: str | bytes) -> None:
-            outputs.write(path, content, self.owner, self.output.may_replace)
+    def write(self, made: MadeFiles) -> tuple[None, str]:
+        """Write the files.
 
-        for name in self.output.formats:
-            if name in targets:
-                folder, link = targets[name].parent, self.output.audio_link
-                write(targets[name], content(name, file, samples, self.clip, self.output.cues, folder, link=link))
-        if PLOT in targets:
-            from forced_aligner.jobs.recording_picture import plot_recording
+        Raises:
+            UserError: one cannot be written, or with `--strict` the recording is incomplete.
+        """
+        for name, content in made.contents.items():
+            self.outputs.write(self.targets[name], content, self.owner, self.output.may_replace)
+        if made.incomplete:
+            raise made.incomplete
+        return None, made.note
 
-            plot_recording(file, samples, targets[PLOT], write)
-        if self.output.strict:
-            require_complete(file)
-        return self._note(file, alignment)
-
-    def _is_done(self, path: Path, outputs: Outputs) -> bool:
-        return is_there(path) and not outputs.was_written_for_another(path, self.owner)
-
-    def _note(self, file: TimedFile, alignment: Alignment) -> str:
-        weak = sum(word.weak for word in file.words)
-        missing, doubtful = len(file.spoken) - len(file.timed), sum(word.doubtful is not None for word in file.words)
-        notes = [f"{len(file.timed)} words", f"{file.duration_s:.1f} s in {alignment.latency_ms / 1000:.1f} s"]
-        counts = {"not found": missing, "doubtful": doubtful, "weak": weak}
-        notes += [f"{count} {what}" for what, count in counts.items() if count]
-        return ", ".join(notes + lengthened(file, self.output.formats))
+    def _is_done(self, path: Path) -> bool:
+        return is_there(path) and not self.outputs.was_written_for_another(path, self.owner)
 
 
 def lengthened(file: TimedFile, formats: list[str]) -> list[str]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from forced_aligner.align.chain import Aligner
+from forced_aligner.base.errors import UserError
+from forced_aligner.base.journal import digest_of
+from forced_aligner.jobs.workers.crew import Crew, crew_of
+from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.choice import make_backend
 from forced_aligner.runtime.options import RuntimeOptions
@@ -19,3 +26,37 @@ def open_aligner(folder: Path, runtime: RuntimeOptions) -> Aligner:
     """
     bundle = Bundle.open(folder)
     return Aligner(bundle, make_backend(runtime, bundle))
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """How another process gets the converted model of a digest."""
+
+    folder: Path
+    runtime: RuntimeOptions
+    digest: str
+
+    def open(self) -> Aligner:
+        """See `open_aligner`.
+
+        Raises:
+            UserError: the folder cannot be opened, or holds another model.
+        """
+        aligner = open_aligner(self.folder, self.runtime)
+        if digest_of(aligner.metadata) != self.digest:
+            raise UserError(f"{self.folder} holds another model than when the run began: run it again")
+        return aligner
+
+
+@contextmanager
+def aligning_crew(aligner: Aligner, folder: Path, runtime: RuntimeOptions, workers: Workers) -> Iterator[Crew[Aligner]]:
+    """Those that `workers` ask for, to align with the model in `folder`, which this process has as `aligner`.
+
+    Raises:
+        UserError: see `crew_of`.
+    """
+    if not workers.are_others:
+        yield Crew.of(aligner)
+        return
+    with crew_of(workers, ConvertedModel(folder, runtime, digest_of(aligner.metadata))) as crew:
+        yield crew

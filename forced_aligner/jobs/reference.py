@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from forced_aligner.align.audio import SAMPLE_RATE_HZ, check_duration, load_clip
 from forced_aligner.align.words import split_words
 from forced_aligner.base.errors import UserError
-from forced_aligner.base.files import file_digest, printable
+from forced_aligner.base.files import file_digest, file_size, printable
 from forced_aligner.base.journal import Journal, digest_of, journal_of
 from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
@@ -24,7 +25,9 @@ from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.data.true_times import true_times
-from forced_aligner.jobs.each import ERROR_LOG, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.each import ERROR_LOG, JournalMemory, Work, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.workers.crew import Crew, crew_of
+from forced_aligner.jobs.workers.options import ALONE, Workers
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.options import DeviceName
@@ -70,6 +73,47 @@ def _word_time(item: dict[str, Any]) -> WordTime:
     )
 
 
+@dataclass(frozen=True)
+class PyTorchSide:
+    """The checkpoint, loaded on a device."""
+
+    model: Qwen3ASRForTokenClassification
+    processor: Qwen3ASRProcessor
+    device: DeviceName
+
+
+@dataclass(frozen=True)
+class PyTorchModel:
+    """How a process gets the PyTorch side of the checkpoint with a fingerprint."""
+
+    checkpoint: Checkpoint
+    device: DeviceName
+    threads: int | None
+    fingerprint: str
+
+    def open(self) -> PyTorchSide:
+        """Load it.
+
+        Raises:
+            UserError: it cannot be loaded, it is another checkpoint there, or PyTorch has no such device.
+        """
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        require_device(self.device)
+        model = load_model(self.checkpoint).to(self.device)
+        return PyTorchSide(model, load_processor(self.checkpoint.folder), self.device)
+
+
+@dataclass(frozen=True)
+class ReferenceTask:
+    """A clip, and how the reference names its recording."""
+
+    clip: Clip
+    named: str
+
+
 def make_reference(
     checkpoint: Checkpoint,
     clips: list[Clip],
@@ -78,6 +122,7 @@ def make_reference(
     *,
     choice: str | None = None,
     restart: bool = False,
+    workers: Workers = ALONE,
 ) -> Reference:
     """Align every clip in float32 on `device` and write the reference to `output`.
 
@@ -91,6 +136,7 @@ def make_reference(
         device: where PyTorch computes.
         choice: how the clips were chosen, for the record.
         restart: begin anew.
+        workers: who computes.
 
     Raises:
         UserError: a checkpoint or a device that cannot be used, an output that cannot be written, or no clip that could
@@ -100,7 +146,9 @@ def make_reference(
     outputs = Outputs(Path(file) for clip in clips for file in (clip.audio, *clip.sources))
     outputs.check(output, "", file_of(Reference))
     with journal_of(output, ReferenceSample, restart=restart) as journal:
-        reference = _measure(checkpoint, clips, output, device, journal).model_copy(update={"choice": choice})
+        recipe = PyTorchModel(checkpoint, device, workers.threads_each, checkpoint.fingerprint())
+        with crew_of(workers, recipe) as crew:
+            reference = _measure(recipe, clips, output, journal, crew).model_copy(update={"choice": choice})
         outputs.write(output, to_json(reference), may_replace=file_of(Reference))
         if not reference.failed:
             journal.remove()
@@ -108,37 +156,41 @@ def make_reference(
 
 
 def _measure(
-    checkpoint: Checkpoint, clips: list[Clip], output: Path, device: DeviceName, journal: Journal[ReferenceSample]
+    recipe: PyTorchModel, clips: list[Clip], output: Path, journal: Journal[ReferenceSample], crew: Crew[PyTorchSide]
 ) -> Reference:
     """The reference of all clips; see `make_reference`."""
-    model = load_model(checkpoint).to(device)
-    processor = load_processor(checkpoint.folder)
-    fingerprint, environment = checkpoint.fingerprint(), _environment(model, device)
-    run = digest_of(fingerprint, environment, source_digest(ALIGNING_ROOMS))
-    samples = []
+    environment = crew.outcome(crew.submit(environment_of, None)).value()
+    run = digest_of(recipe.fingerprint, environment, source_digest(ALIGNING_ROOMS))
 
-    def measure(clip: Clip) -> str:
+    def key_of(clip: Clip) -> str:
+        return digest_of(run, _as_named(clip, output), file_digest(Path(clip.audio)))
+
+    def prepare(clip: Clip) -> ReferenceTask:
         clip.check()
-        audio_path = _path_from(output, clip)
+        named = _as_named(clip, output).audio
         require_audio_file(Path(clip.audio))
-        key = digest_of(run, clip.model_copy(update={"audio": audio_path}), file_digest(Path(clip.audio)))
-        known = journal.get(key)
-        sample = known or _reference_sample(model, processor, clip, audio_path)
-        if known is None:
-            journal.put(key, sample)
+        return ReferenceTask(clip, named)
+
+    def finish(clip: Clip, sample: ReferenceSample) -> tuple[ReferenceSample, str]:
         # Read anew in each run: their file may have been repaired meanwhile.
         words = [word.text for word in sample.alignments]
-        samples.append(sample.model_copy(update={"true_alignments": true_times(clip, words)}))
-        note = f"{sample.duration_s:.1f} s  {len(sample.alignments)} words  {sample.latency_ms:.0f} ms"
-        return f"{note}, from an earlier run" if known else note
+        note = f"{sample.duration_s:.1f} s  {len(words)} words  {sample.latency_ms:.0f} ms"
+        return sample.model_copy(update={"true_alignments": true_times(clip, words)}), note
 
-    failures = for_each(clips, lambda clip: clip.audio, measure, output.with_name(ERROR_LOG))
+    work = Work(
+        audio_of=lambda clip: clip.audio,
+        prepare=prepare,
+        compute=reference_sample,
+        finish=finish,
+        length_of=lambda clip: file_size(Path(clip.audio)),
+    )
+    samples, failures = for_each(clips, work, crew, output.with_name(ERROR_LOG), JournalMemory(journal, key_of))
     if not samples:
         raise nothing_done(failures)
     languages = {sample.language for sample in samples}
     return Reference(
-        model_id=checkpoint.model_id,
-        checkpoint_fingerprint=fingerprint,
+        model_id=recipe.checkpoint.model_id,
+        checkpoint_fingerprint=recipe.fingerprint,
         language=languages.pop() if len(languages) == 1 else None,
         num_samples=len(samples),
         environment=environment,
@@ -147,15 +199,18 @@ def _measure(
     )
 
 
-def _reference_sample(
-    model: Qwen3ASRForTokenClassification, processor: Qwen3ASRProcessor, clip: Clip, audio_path: str
-) -> ReferenceSample:
-    samples = load_clip(clip)
+def reference_sample(side: PyTorchSide, task: ReferenceTask) -> ReferenceSample:
+    """Align a clip with PyTorch.
+
+    Raises:
+        UserError: see `align_with_pytorch`, or its audio cannot be used.
+    """
+    clip, samples = task.clip, load_clip(task.clip)
     started = time.perf_counter()
-    words = align_with_pytorch(model, processor, samples, clip.transcript, clip.language)
+    words = align_with_pytorch(side.model, side.processor, samples, clip.transcript, clip.language)
     latency_ms = (time.perf_counter() - started) * 1000
     return ReferenceSample(
-        audio=audio_path,
+        audio=task.named,
         transcript=clip.transcript,
         language=clip.language,
         duration_s=round(samples.size / SAMPLE_RATE_HZ, 4),
@@ -165,19 +220,20 @@ def _reference_sample(
     )
 
 
-def _environment(model: Qwen3ASRForTokenClassification, device: DeviceName) -> ReferenceEnvironment:
+def environment_of(side: PyTorchSide, _: None) -> ReferenceEnvironment:
+    """What the PyTorch side computes with."""
     return ReferenceEnvironment(
         torch=version("torch"),
         transformers=version("transformers"),
-        attention=model.config._attn_implementation,
-        dtype=str(model.dtype).removeprefix("torch."),
-        device=device,
+        attention=side.model.config._attn_implementation,
+        dtype=str(side.model.dtype).removeprefix("torch."),
+        device=side.device,
     )
 
 
-def _path_from(output: Path, clip: Clip) -> str:
-    """The recording's path from the folder of the reference, by which `compare` finds it again."""
+def _as_named(clip: Clip, output: Path) -> Clip:
+    """A clip with its recording's path from the folder of the reference, by which `compare` finds it again."""
     path = os.path.relpath(Path(clip.audio).resolve(), output.parent.resolve())
     if printable(path) != path:
         raise UserError(f"the reference cannot name {printable(path)}, which is not UTF-8: rename it")
-    return path
+    return clip.model_copy(update={"audio": path})

@@ -28,15 +28,17 @@ class RuntimeOptions:
         device: where the MIL runtime computes.
         compute_units: where Core ML computes; `None`: where the folder's metadata says.
         use_cache: whether compiled packages of Core ML are kept in the user's cache.
+        threads: of PyTorch's, for the MIL runtime. (default: by the work)
 
     Raises:
-        UserError: Core ML is asked for where it is not or with a device, or compute units without Core ML.
+        UserError: Core ML is asked for where it is not or with a device, compute units without Core ML, or threads with it.
     """
 
     backend: BackendName = "auto"
     device: DeviceName = "cpu"
     compute_units: ComputeUnitsName | None = None
     use_cache: bool = True
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.backend == "coreml" and not has_core_ml():
@@ -47,6 +49,9 @@ class RuntimeOptions:
             raise UserError(
                 f"--compute-units {self.compute_units} needs Core ML, but the MIL runtime runs: leave it out"
             )
+
+        if self.threads is not None and self.is_coreml:
+            raise UserError(f"--threads {self.threads} is for the MIL runtime; Core ML has its own: leave it out")
 
     @property
     def is_coreml(self) -> bool:

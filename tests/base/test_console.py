@@ -78,13 +78,13 @@ def test_without_a_terminal_there_are_the_plain_lines_alone(aligner, demo_clips,
 
 def test_one_file_needs_no_bar(monkeypatch):
     with terminal(monkeypatch) as written:
-        assert list(tracked(["one"])) == ["one"]
+        assert list(tracked(["one"], 1)) == ["one"]
     assert written == [""]
 
 
 def test_an_error_takes_the_bar_away_and_stands_alone(monkeypatch):
     def work():
-        for _ in tracked([1, 2, 3]):
+        for _ in tracked([1, 2, 3], 3):
             time.sleep(0.01)
             raise UserError("no such thing")
 

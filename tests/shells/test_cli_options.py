@@ -103,7 +103,7 @@ def test_compare_of_several_folders_prints_a_list(here, demo_bundle, demo_refere
     assert json.loads(done.stdout) == [json.loads((folder / "parity.json").read_text()) for folder in folders]
 
 
-BAR = "from forced_aligner.base.console import tracked; [None for _ in tracked(range(3))]"
+BAR = "from forced_aligner.base.console import tracked; [None for _ in tracked(range(3), 3)]"
 
 
 @pytest.mark.parametrize(("extra", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -22,7 +22,11 @@ class MilBackend:
     name = "mil"
 
     def __init__(
-        self, bundle: Bundle, observers: Mapping[str, Observer] | None = None, device: DeviceName = "cpu"
+        self,
+        bundle: Bundle,
+        observers: Mapping[str, Observer] | None = None,
+        device: DeviceName = "cpu",
+        threads: int | None = None,
     ) -> None:
         """Check the device; the packages are loaded later.
 
@@ -30,6 +34,7 @@ class MilBackend:
             bundle: the converted folder.
             observers: by component; each is called after every op, see `forced_aligner.runtime.mil.program.Function`.
             device: the PyTorch device that the ops run on.
+            threads: of PyTorch's in this process. (default: its own)
 
         Raises:
             UserError: PyTorch has no such device.
@@ -37,7 +42,7 @@ class MilBackend:
         self._bundle = bundle
         self._observers = observers or {}
         require_device(device)
-        self._device = device
+        self._device, self._threads = device, threads
         self.computes_on: str = device
         self._programs: dict[str, Program] = {}
 
@@ -47,8 +52,12 @@ class MilBackend:
         Raises:
             UserError: see `forced_aligner.runtime.mil.program.Program`.
         """
-        from forced_aligner.runtime.mil.program import Program  # and PyTorch, which takes a second to load
+        import torch  # which takes a second to load
 
+        from forced_aligner.runtime.mil.program import Program
+
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
         if component not in self._programs:
             observer = self._observers.get(component)
             self._programs[component] = Program(self._bundle.package(component), observer, self._device)

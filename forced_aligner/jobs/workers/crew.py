@@ -1,0 +1,98 @@
+"""Who does the work on many recordings: this process, processes of this machine, or a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from forced_aligner.base.errors import RunError, UserError
+from forced_aligner.jobs.workers.calls import Home, Outcome, Recipe, Result, Task, Tool, attempt, attempt_elsewhere
+from forced_aligner.jobs.workers.cluster import IN_FLIGHT, dask_cluster
+from forced_aligner.jobs.workers.options import Workers
+from forced_aligner.jobs.workers.processes import Processes
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Crew(Generic[Tool]):
+    """Makes calls of the form `compute(tool, task)`, each process with a tool of its own.
+
+    Attributes:
+        width: calls that may be under way at a time.
+        chips: the names of the processors, where they may be others than this machine's.
+    """
+
+    def __init__(
+        self, executor: Executor, attempt: Callable[..., Outcome[Any]], width: int = 1, chips: list[str] | None = None
+    ) -> None:
+        self._executor, self._attempt, self.width, self.chips = executor, attempt, width, chips
+
+    @classmethod
+    def of(cls, tool: Tool) -> Crew[Tool]:
+        """This process, with its tool."""
+        return cls(InThisProcess(), lambda compute, task: attempt(compute, tool, task))
+
+    def submit(self, compute: Callable[[Tool, Task], Result], task: Task) -> Future[Outcome[Result]]:
+        """Call `compute`, a function at a module's top level, with the tool and `task`, which can be pickled."""
+        return self._executor.submit(self._attempt, compute, task)
+
+    def outcome(self, future: Future[Outcome[Result]]) -> Outcome[Result]:
+        """What a call that is done gave.
+
+        Raises:
+            RunError: the cluster was lost.
+        """
+        try:
+            return future.result()
+        except UserError as error:
+            return Outcome([], error)
+        except CancelledError:
+            raise RunError("the cluster was lost: start it, then run this again to go on") from None
+        except Exception as error:
+            if type(error).__name__ != "KilledWorker":  # Dask's, which may not be installed
+                raise
+            return Outcome([], UserError("workers of the cluster died of this recording: is there too little memory?"))
+
+
+class InThisProcess(Executor):
+    """An executor that calls at once."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Call `fn`; the future is done."""
+        future = Future[R]()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@contextmanager
+def crew_of(workers: Workers, recipe: Recipe[Tool]) -> Iterator[Crew[Tool]]:
+    """Those that `workers` ask for, each with what `recipe` opens.
+
+    Raises:
+        UserError: see `dask_cluster`, or what `recipe` opens cannot be had.
+    """
+    if not workers.are_others:
+        yield Crew.of(recipe.open())
+        return
+    call = _Elsewhere(recipe, Home.here())
+    if workers.cluster is not None:
+        with dask_cluster(workers.cluster) as (executor, chips):
+            yield Crew(executor, call, IN_FLIGHT, chips)
+        return
+    with Processes(workers.jobs) as executor:
+        yield Crew(executor, call, 2 * workers.jobs)
+
+
+@dataclass(frozen=True)
+class _Elsewhere(Generic[Tool]):
+    """`attempt_elsewhere` with its recipe and home."""
+
+    recipe: Recipe[Tool]
+    home: Home
+
+    def __call__(self, compute: Callable[[Tool, Task], Result], task: Task) -> Outcome[Result]:
+        return attempt_elsewhere(compute, self.recipe, self.home, task)

@@ -1,0 +1,51 @@
+"""What the command line says of who does the work; no heavy imports, so that `--help` and refusals are quick."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from forced_aligner.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What the command line says of who works.
+
+    Attributes:
+        jobs: processes of this machine; with one, this process itself.
+        threads: of PyTorch's, in each process. `None`: by the work of a call in this process, else as many as make use
+            of every core once, and one on a cluster, whose workers share their machines.
+        cluster: the address of a Dask scheduler, instead of processes.
+
+    Raises:
+        UserError: both processes and a cluster are asked for.
+    """
+
+    jobs: int = 1
+    threads: int | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs > 1 and self.cluster is not None:
+            raise UserError("--jobs is for this machine, and --cluster for many: give one of them")
+
+    @property
+    def are_others(self) -> bool:
+        """Whether other processes do the work."""
+        return self.jobs > 1 or self.cluster is not None
+
+    @property
+    def threads_each(self) -> int | None:
+        """Threads of a process; see `threads`."""
+        if self.threads is not None or not self.are_others:
+            return self.threads
+        return 1 if self.cluster else max(1, cores() // self.jobs)
+
+
+ALONE = Workers()
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
