@@ -11,7 +11,10 @@ times. The same comparison with a mask that excludes nothing shows that it can s
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,11 +23,13 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import FULL_SIZE, attend_all, measured, random_checkpoint, write_results
+from benchmarks.common import FULL_SIZE, attend_all, card_of, measured, random_checkpoint, write_results
 from forced_aligner.align.positions import window_mask
 from forced_aligner.base.console import run_app
+from forced_aligner.runtime.options import DeviceName
 
 CLIP_LENGTHS_S = (12.0, 30.0)
+TIMED_RUNS = 3
 
 app = typer.Typer(add_completion=False)
 
@@ -54,8 +59,20 @@ def _offsets_s(clips: list[Any]) -> list[tuple[Any, float]]:
     return list(zip(clips, starts.tolist(), strict=False))
 
 
-def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: Path) -> list[dict[str, Any]]:
-    """Compare the class of every `<timestamp>` before the repair: packages against PyTorch."""
+def median_ms(run: Callable[..., Any], *arguments: Any) -> float:
+    """The median time of `TIMED_RUNS` calls; an earlier one has loaded what they need."""
+    times_ms = []
+    for _ in range(TIMED_RUNS):
+        started = time.perf_counter()
+        run(*arguments)
+        times_ms.append((time.perf_counter() - started) * 1000)
+    return round(median(times_ms), 1)
+
+
+def compare_classes(
+    checkpoint_folder: Path, bundle_folder: Path, clips_folder: Path, device: DeviceName = "cpu"
+) -> list[dict[str, Any]]:
+    """Compare the class of every `<timestamp>` before the repair: packages against PyTorch, both on `device`."""
     import torch
 
     from forced_aligner.align.audio import load_audio
@@ -69,15 +86,20 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
     from forced_aligner.runtime.mil.backend import MilBackend
 
     checkpoint = find_checkpoint(str(checkpoint_folder))
-    model, processor = load_model(checkpoint), load_processor(checkpoint.folder)
     bundle = Bundle.open(bundle_folder)
-    backend = MilBackend(bundle)
+    backend = MilBackend(bundle, device=device)
+    model, processor = load_model(checkpoint).to(device), load_processor(checkpoint.folder)
+
+    def pytorch_logits(inputs: Any) -> torch.Tensor:
+        with torch.inference_mode():
+            return model(**inputs).logits[inputs["input_ids"] == model.config.timestamp_token_id].cpu()
+
     rows = []
     for clip in paired_clips(clips_folder, "English"):
         samples = load_audio(Path(clip.audio))
         inputs, _ = processor.prepare_forced_aligner_inputs(samples, clip.transcript, "English")
-        with torch.inference_mode():
-            logits = model(**inputs).logits[inputs["input_ids"] == model.config.timestamp_token_id]
+        inputs = inputs.to(device)
+        logits = pytorch_logits(inputs)
         best_two = logits.topk(2).values
         words = split_words(clip.transcript, "English")
         expected, same = logits.argmax(-1).numpy(), {}
@@ -91,10 +113,22 @@ def compare_classes(checkpoint_folder: Path, bundle_folder: Path, clips_folder: 
                 "distinct_classes": len(set(expected.tolist())),
                 "smallest_margin": round(float((best_two[:, 0] - best_two[:, 1]).min()), 5),
                 **{name: round(float(agrees.mean() * 100), 2) for name, agrees in same.items()},
+                "pytorch_ms": median_ms(pytorch_logits, inputs),
+                "packages_ms": median_ms(Aligner(bundle, backend).timestamp_scores, samples, words),
             }
         )
         print(rows[-1], file=sys.stderr)
     return rows
+
+
+def _device_facts(device: DeviceName) -> dict[str, Any]:
+    """The card, and the most of its memory that this process had in use: the model and the packages together."""
+    import torch
+
+    if device == "cpu":
+        return {"device": device}
+    peak_gb = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+    return {"device": device, "card": card_of(device), "torch": torch.__version__, "card_peak_gb": peak_gb}
 
 
 @app.command()
@@ -104,10 +138,12 @@ def main(
     compress: Annotated[str, typer.Option(help="As convert-coreml.py takes it.")] = "none",
     calibrate: Annotated[int, typer.Option(help="As convert-coreml.py takes it.")] = 0,
     lengths: Annotated[str, typer.Option(help="As convert-coreml.py takes them.")] = "256,512,1024,2048",
+    device: Annotated[DeviceName, typer.Option(help="As the commands take it.")] = "cpu",
 ) -> None:
     """Make, convert, run and compare a full-size random model."""
     name = precision if compress == "none" else compress
     name += "-calibrated" if calibrate else ""
+    result_name = f"full_size_{name}" if device == "cpu" else f"full_size_{name}_{device}"
     checkpoint, bundle, clips = random_checkpoint(folder), folder / name, folder / "clips"
     reference, report = folder / "pytorch_reference.json", folder / f"parity-{name}.json"
     make_clips(clips)
@@ -120,11 +156,11 @@ def main(
         ),
         "reference": measured(
             "compare-models.py", "--model-id", checkpoint, "--dataset", clips, "--language", "English",
-            "--output", reference,
+            "--output", reference, "--device", device,
         ),
         "compare": measured(
             "run_coreml_inference.py", "compare", "--model-dir", bundle, "--reference", reference,
-            "--report", report, "--verbose",
+            "--report", report, "--verbose", "--device", device,
         ),
     }  # fmt: skip
     scores = json.loads(report.read_text())
@@ -137,10 +173,11 @@ def main(
         "steps": steps,
         "boundaries_bin_exact_percent": scores["bin_exact_percent"],
         "boundaries": scores["boundaries"],
-        "classes": compare_classes(checkpoint, bundle, clips),
+        "classes": compare_classes(checkpoint, bundle, clips, device),
+        **_device_facts(device),
         "threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
     }
-    write_results(f"full_size_{name}", result)
+    write_results(result_name, result)
     print(json.dumps(result, indent=2))
 
 

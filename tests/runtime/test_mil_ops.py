@@ -10,7 +10,10 @@ from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Function
 
 from forced_aligner.base.errors import UserError
-from forced_aligner.runtime.mil.registry import TABLE, lookup, op
+from forced_aligner.runtime.mil.constants import Constants
+from forced_aligner.runtime.mil.ops import TABLE, lookup
+from forced_aligner.runtime.mil.registry import op
+from tests.runtime.other_device import DEVICE, other_device
 
 RNG = np.random.default_rng(0)
 
@@ -132,9 +135,46 @@ def test_gelu_equals_its_definition():
     np.testing.assert_allclose(run("gelu", x=X).flatten(), expected, rtol=1e-5, atol=1e-6)
 
 
+CODES = RNG.integers(0, 16, (6, 8)).astype(np.uint8)
+
+# (op, arguments) of those that coremltools cannot compute, and of numbers in place of tensors.
+OTHER_CASES = [
+    ("silu", {"x": X}),
+    (
+        "conv",
+        {
+            "x": normal(1, 2, 6, 5), "weight": normal(3, 2, 3, 3), "bias": normal(3), "strides": [2, 2],
+            "pad_type": "custom", "pad": [1, 1, 1, 1], "dilations": [1, 1], "groups": 1,
+        },
+    ),
+    ("constexpr_blockwise_shift_scale", {"data": CODES, "scale": normal(6, 2), "offset": CODES[:, :2]}),
+    ("constexpr_lut_to_dense", {"indices": CODES, "lut": normal(3, 1, 16, 1)}),
+    ("gather", {"x": X, "indices": 1, "axis": 0}),
+    ("concat", {"values": [2, 3], "axis": 0}),
+    ("cast", {"x": 3, "dtype": "fp32"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*COREMLTOOLS_CASES, *OTHER_CASES], ids=case_id)
+def test_an_op_computes_on_the_device_of_its_inputs(case):
+    """As `Function` calls it: tensors on the device, and PyTorch's new ones there too unless the op says otherwise."""
+    name, arguments = case
+    expected = run(name, **arguments)
+    to_device = Constants(None, DEVICE).to_device
+    with other_device(), torch.inference_mode(), DEVICE:
+        ready = {key: to_device(as_runtime(value)) for key, value in arguments.items()}
+        actual = lookup(name, "out", ready)(**ready)
+        pairs = zip(actual, expected, strict=True) if isinstance(actual, list) else [(actual, expected)]
+        for there, here in pairs:
+            if isinstance(here, torch.Tensor):
+                assert there.device == DEVICE
+                np.testing.assert_array_equal(there.cpu().numpy(), here.numpy())
+
+
 def test_every_op_of_the_table_is_tested():
     tested_elsewhere = {"constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"}  # test_compression.py
     assert set(TABLE) == {name for name, _ in COREMLTOOLS_CASES} | {"silu", "conv"} | tested_elsewhere
+    assert set(TABLE) == {name for name, _ in [*COREMLTOOLS_CASES, *OTHER_CASES]}
 
 
 def test_an_unknown_op_is_an_error_that_names_it():
