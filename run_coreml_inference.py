@@ -132,7 +132,7 @@ def infer(
 ) -> None:
     """Give every word of a transcript a start and an end time: on stdout, in --output, or in files in --output-dir."""
     workers = Workers(jobs, threads, cluster)
-    runtime = RuntimeOptions(backend, device, compute_units, not no_cache, workers.threads_each)
+    runtime = RuntimeOptions(backend, device, compute_units, not no_cache, threads)
     from forced_aligner.base.errors import UserError
     from forced_aligner.data.clips import input_clips
     from forced_aligner.output.cues import CueOptions
@@ -228,7 +228,7 @@ def compare(
 ) -> None:
     """Run the packages on the reference's clips and score every word boundary. Exit code 1: a threshold is missed."""
     workers = Workers(jobs, threads, cluster)
-    runtime = RuntimeOptions(backend, device, compute_units, not no_cache, workers.threads_each)
+    runtime = RuntimeOptions(backend, device, compute_units, not no_cache, threads)
     from forced_aligner.align.clock import stage_line
     from forced_aligner.base.errors import UserError
     from forced_aligner.base.paths import PARITY_FILE

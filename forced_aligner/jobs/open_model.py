@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forced_aligner.align.chain import Aligner
@@ -58,5 +58,7 @@ def aligning_crew(aligner: Aligner, folder: Path, runtime: RuntimeOptions, worke
     if not workers.are_others:
         yield Crew.of(aligner)
         return
+    if not runtime.is_coreml:
+        runtime = replace(runtime, threads=workers.threads_each)
     with crew_of(workers, ConvertedModel(folder, runtime, digest_of(aligner.metadata))) as crew:
         yield crew

@@ -31,7 +31,7 @@ class RuntimeOptions:
         threads: of PyTorch's, for the MIL runtime. (default: by the work)
 
     Raises:
-        UserError: Core ML is asked for where it is not or with a device, compute units without Core ML, or threads with it.
+        UserError: Core ML is asked for where it is not, or with a device or threads; or compute units without Core ML.
     """
 
     backend: BackendName = "auto"
@@ -49,7 +49,6 @@ class RuntimeOptions:
             raise UserError(
                 f"--compute-units {self.compute_units} needs Core ML, but the MIL runtime runs: leave it out"
             )
-
         if self.threads is not None and self.is_coreml:
             raise UserError(f"--threads {self.threads} is for the MIL runtime; Core ML has its own: leave it out")
 
