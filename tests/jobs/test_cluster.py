@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,15 +36,15 @@ def documented(kind, **replaced):
     return [sys.executable, "-m", "dask", kind, *found.split()]
 
 
-@pytest.fixture(scope="module")
-def scheduler():
+@contextmanager
+def a_scheduler(cwd=ROOT):
     """The address of a scheduler, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [*documented("scheduler", **{"8786": port}), "--host", "127.0.0.1", "--no-dashboard"]
-    environment = os.environ | dict([re.search(r"(DASK_\w+)=(\d+)", DOCS).groups()])
-    with started(command, env=environment) as process:
+    environment = os.environ | dict(re.findall(r"export (DASK_\w+)=(\S+)", DOCS))
+    with started(command, cwd, env=environment) as process:
         yield f"tcp://127.0.0.1:{port}", process
 
 
@@ -62,10 +63,10 @@ def workers_of(address, count, cwd=ROOT):
 
 
 @pytest.fixture(scope="module")
-def cluster(scheduler):
+def cluster():
     """The address of a cluster of two workers."""
-    with workers_of(scheduler[0], 2):
-        yield scheduler[0]
+    with a_scheduler() as (address, _), workers_of(address, 2):
+        yield address
 
 
 def test_results_failures_and_lines_are_those_of_this_process(cluster, tmp_path, capsys):
@@ -107,18 +108,20 @@ def test_no_scheduler_is_told_in_one_sentence(monkeypatch, tmp_path):
             pytest.fail("it began")
 
 
-def test_workers_that_cannot_load_the_project_are_told_in_one_sentence(tmp_path, scheduler):
-    with (
-        workers_of(scheduler[0], 1, cwd=tmp_path),
-        pytest.raises(UserError, match=r"cannot load this project \(No module named 'forced_aligner'\): start them in"),
-        crew_of(Workers(cluster=scheduler[0]), Bench(tmp_path)),
-    ):
-        pytest.fail("it began")
+def test_a_cluster_that_cannot_load_the_project_is_told_in_one_sentence(tmp_path):
+    with a_scheduler(cwd=tmp_path) as (address, _):
+        for place in (tmp_path, ROOT):  # of the workers
+            with (
+                workers_of(address, 1, cwd=place),
+                pytest.raises(RunError, match=r"the cluster cannot load this project \(.*\): start its scheduler and"),
+                crew_of(Workers(cluster=address), Bench(tmp_path)) as crew,
+            ):
+                doubled([1], crew, tmp_path)
 
 
-def test_a_lost_scheduler_ends_the_run_in_one_sentence(scheduler, tmp_path):
-    address, process = scheduler
+def test_a_lost_scheduler_ends_the_run_in_one_sentence(tmp_path):
     with (
+        a_scheduler() as (address, process),
         workers_of(address, 1),
         pytest.raises(RunError, match="the cluster was lost: start it, then run this again to go on"),
         crew_of(Workers(cluster=address), Bench(tmp_path)) as crew,

@@ -25,6 +25,7 @@ def call(tool, task):
     """Does what `task` says: die, die once, fail, or be broken; else it doubles a number."""
     if task == "die" or (task == "die once" and not (tool.folder / "died").exists()):
         (tool.folder / "died").touch()
+        time.sleep(0.2)  # so that a cluster has fetched what was done before
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "fail":
         warn("it is about to fail")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from forced_aligner.base.console import log_always
-from forced_aligner.base.errors import UserError
+from forced_aligner.base.errors import RunError, UserError
 from forced_aligner.base.machine import chip_name
 
 if TYPE_CHECKING:
@@ -43,13 +44,29 @@ def dask_cluster(address: str) -> Iterator[tuple[Executor, list[str]]]:
         client.wait_for_workers(1)
         try:
             chips = client.run(chip_name)
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"the workers of {address} cannot load this project ({error}): start them in its folder, as "
-                "docs/large-sets.md has it"
-            ) from None
+        except Exception as error:  # Dask makes a bare one of what a worker cannot load
+            raise _unfit(error) from None
         executor = client.get_executor(pure=False)
         yield executor, sorted(set(chips.values()))
         executor.shutdown()
     finally:
         client.close()
+
+
+def cluster_error(error: Exception) -> UserError:
+    """What a call's future raised, if not the call itself, in one sentence. A `RunError` ends the run."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return UserError("workers of the cluster died of this recording: is there too little memory?")
+    if isinstance(error, CancelledError):
+        return RunError("the cluster was lost: start it, then run this again to go on")
+    return _unfit(error)
+
+
+def _unfit(error: Exception) -> RunError:
+    reason = " ".join(str(error).split(".")[0].split())
+    return RunError(
+        f"the cluster cannot load this project ({reason}): start its scheduler and its workers in the project's "
+        "folder, as docs/large-sets.md has it"
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from forced_aligner.base.errors import RunError, UserError
+from forced_aligner.base.errors import UserError
 from forced_aligner.jobs.workers.calls import Home, Outcome, Recipe, Result, Task, Tool, attempt, attempt_elsewhere
-from forced_aligner.jobs.workers.cluster import IN_FLIGHT, dask_cluster
+from forced_aligner.jobs.workers.cluster import IN_FLIGHT, cluster_error, dask_cluster
 from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.jobs.workers.processes import Processes
 
@@ -23,7 +23,7 @@ class Crew(Generic[Tool]):
 
     Attributes:
         width: calls that may be under way at a time.
-        chips: the names of the processors, where they may be others than this machine's.
+        chips: the names of a cluster's processors.
     """
 
     def __init__(
@@ -44,18 +44,16 @@ class Crew(Generic[Tool]):
         """What a call that is done gave.
 
         Raises:
-            RunError: the cluster was lost.
+            RunError: the cluster was lost, or cannot load this project.
         """
         try:
             return future.result()
         except UserError as error:
             return Outcome([], error)
-        except CancelledError:
-            raise RunError("the cluster was lost: start it, then run this again to go on") from None
         except Exception as error:
-            if type(error).__name__ != "KilledWorker":  # Dask's, which may not be installed
+            if self.chips is None:
                 raise
-            return Outcome([], UserError("workers of the cluster died of this recording: is there too little memory?"))
+            return Outcome([], cluster_error(error))
 
 
 class InThisProcess(Executor):
