@@ -36,7 +36,7 @@ from forced_aligner.base.errors import UserError
 
 PARTS = ("clips", "jobs", "cluster", "simulation", "memory", "full-size")
 THROUGHPUT_CLIPS = 500
-MEMORY_CLIPS = (120, 500, CLIPS)
+MEMORY_CLIPS = (120, 500)  # and all
 KILLS = 2
 FULL_SIZE_CLIPS, FULL_SIZE_CLIP_S = 8, 10.0
 
@@ -68,14 +68,22 @@ def main(
         list[str] | None,
         typer.Option(help="Other options of a way, such as 'jobs=--jobs {jobs}' or 'cluster=--cluster {cluster}'."),
     ] = None,
-    root: Annotated[Path, typer.Option(help="The checkout whose commands are measured.")] = ROOT,
+    before: Annotated[Path, typer.Option(help="A checkout of an earlier commit for the way plain.")] = ROOT,
     results: Annotated[Path, typer.Option(help="Where the figures go.")] = RESULTS / "large_set.json",
 ) -> None:
     """Measure the parts, print tables, and put the figures into the results."""
     for name in part or []:
         _require(name, "part", PARTS)
     _require(way, "way", WAYS)
-    setup = Setup(model_id, model_dir or folder / "model", folder / "clips", folder / "work", jobs, root=root)
+    folder = folder.resolve()
+    setup = Setup(
+        model_id,
+        (model_dir or folder / "model").resolve(),
+        folder / "clips",
+        folder / "work",
+        jobs,
+        before=before.resolve(),
+    )
     for text in with_options or []:
         name, _, options = text.partition("=")
         _require(name, "way", WAYS)
@@ -85,7 +93,7 @@ def main(
         "jobs": lambda: throughput(setup, clips or THROUGHPUT_CLIPS, (PLAIN, ONE, MANY), rounds),
         "cluster": lambda: throughput(setup, clips or THROUGHPUT_CLIPS, (MANY, CLUSTER), rounds),
         "simulation": lambda: simulation(setup, clips or set_size, way, kills, seed),
-        "memory": lambda: memory_growth(setup, [clips] if clips else MEMORY_CLIPS, way),
+        "memory": lambda: memory_growth(setup, _sizes(clips or set_size), way),
         "full-size": partial(_full_size, setup, precision),
     }
     for name in part or PARTS:
@@ -94,6 +102,10 @@ def main(
         result = {"cores": os.cpu_count(), "machine": platform.machine(), "model_id": model_id, **parts[name]()}
         merge(results, name, result)
         show(name, result)
+
+
+def _sizes(largest: int) -> list[int]:
+    return [*(size for size in MEMORY_CLIPS if size < largest), largest]
 
 
 def _require(name: str, what: str, known: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The two measured commands, the ways to run them, and what their outputs say."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ class Setup:
         work: where outputs and logs go.
         jobs: of the ways with several jobs.
         options: of each way; `{jobs}` and `{cluster}` are filled in.
-        root: the checkout whose commands are run.
+        before: the checkout whose commands are the plain way.
     """
 
     model_id: str
@@ -48,7 +49,7 @@ class Setup:
             CLUSTER: "--cluster {cluster} --threads 1",
         }
     )
-    root: Path = ROOT
+    before: Path = ROOT
 
     def output(self, name: str, command: str) -> Path:
         """Where the run `name` of `command` writes its result."""
@@ -70,7 +71,7 @@ class Setup:
             yield self.options[way].format(jobs=self.jobs).split(), []
             return
         self.work.mkdir(parents=True, exist_ok=True)
-        with local_cluster(self.jobs, self.work, self.root) as (address, processes):
+        with local_cluster(self.jobs, self.work, ROOT) as (address, processes):
             yield self.options[way].format(jobs=self.jobs, cluster=address).split(), processes
 
 
@@ -101,20 +102,45 @@ def execute(
     log = output.with_suffix(".log")
     with setup.way(way) as (options, processes):
         run = run_tree(
-            [*line, *options], log, cwd=setup.root, results=lambda: results_in(output), kill_at=kill_at,
-            delay_s=delay_s, others=processes,
-        )  # fmt: skip
+            [*line, *options],
+            log,
+            cwd=setup.before if way == PLAIN else ROOT,
+            results=ResultCounter(output),
+            kill_at=kill_at,
+            delay_s=delay_s,
+            others=processes,
+        )
     if run.killed_at is None and run.code not in (0, EXIT_THRESHOLD_MISSED):
         raise RuntimeError(f"{' '.join(map(str, line))} ended with {run.code}: see {log}")
     return run
 
 
+class ResultCounter:
+    """Counts the results in the journal of `output`, and reads only what was added since the last count."""
+
+    def __init__(self, output: Path) -> None:
+        self._path = journal_path(output)
+        self._read = self._lines = 0
+
+    def __call__(self) -> int:
+        """The complete lines after the first one; 0 where there is no journal."""
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read:  # what a kill has cut off was removed, or it is another one
+                    self._read = self._lines = 0
+                file.seek(self._read)
+                added = file.read()
+        except FileNotFoundError:
+            return 0
+        whole = added[: added.rfind(b"\n") + 1]
+        self._read += len(whole)
+        self._lines += whole.count(b"\n")
+        return max(0, self._lines - 1)
+
+
 def results_in(output: Path) -> int:
-    """The complete lines of results in the journal of `output`; 0 where there is none."""
-    try:
-        return max(0, journal_path(output).read_bytes().count(b"\n") - 1)
-    except FileNotFoundError:
-        return 0
+    """The results in the journal of `output`; 0 where there is none."""
+    return ResultCounter(output)()
 
 
 def samples_of(output: Path) -> list[dict[str, Any]]:

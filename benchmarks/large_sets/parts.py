@@ -191,7 +191,11 @@ def cost_by_length(report: Path) -> list[dict[str, Any]]:
         for side, key in (("packages", LATENCY[COMPARE]), ("pytorch", "pytorch_latency_ms")):
             latency = np.array([sample[key] for sample in samples])[here]
             per_s = float(latency.sum() / lengths[here].sum())
-            row |= {f"{side}_ms": round(float(latency.mean()), 1), f"{side}_ms_per_audio_s": round(per_s, 2)}
+            row |= {
+                f"{side}_ms": round(float(latency.mean()), 1),
+                f"{side}_median_ms": round(float(np.median(latency)), 1),
+                f"{side}_ms_per_audio_s": round(per_s, 2),
+            }
         rows.append(row)
     return rows
 

@@ -84,6 +84,7 @@ def run_tree(
         others: processes whose trees are measured too, such as the workers of a cluster.
     """
     run, started, next_sample_s, due_s = Run(), time.perf_counter(), 0.0, None
+    cpu_before_s = sum(map(_cpu_s, others))
     with log.open("a") as output:
         print(f"$ {' '.join(map(str, command))}", file=output, flush=True)
         process = subprocess.Popen(
@@ -98,7 +99,7 @@ def run_tree(
             run.result_s.setdefault(count, run.wall_s)
             if pid:
                 process.returncode = run.code = os.waitstatus_to_exitcode(status)
-                run.cpu_s = usage.ru_utime + usage.ru_stime
+                run.cpu_s = usage.ru_utime + usage.ru_stime + sum(map(_cpu_s, others)) - cpu_before_s
                 return run
             if kill_at is not None and due_s is None and count >= kill_at:
                 due_s = run.wall_s + delay_s
@@ -128,6 +129,16 @@ def tree_of(pid: int) -> list[psutil.Process]:
         return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _cpu_s(pid: int) -> float:
+    """The CPU time of a tree so far."""
+    total = 0.0
+    for process in tree_of(pid):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def tree_memory(pids: Sequence[int]) -> tuple[dict[str, int], int]:

@@ -14,7 +14,8 @@ SPEED = {
     "steady_clips_per_s": "steady clips/s", "audio_s_per_s": "x real time", "peak_pss_mb": "PSS MB",
     "peak_rss_mb": "RSS MB", "processes": "processes",
 }  # fmt: skip
-COST = ("length", "clips", "mean_s", "packages_ms", "packages_ms_per_audio_s", "pytorch_ms", "pytorch_ms_per_audio_s")
+COST_OF_SIDE = [f"{side}_{what}" for side in ("packages", "pytorch") for what in ("ms", "median_ms", "ms_per_audio_s")]
+COST = ("length", "clips", "mean_s", *COST_OF_SIDE)
 
 
 def merge(path: Path, part: str, result: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from benchmarks.large_sets.clips import QUANTILES_S, batches, durations_s, make_equal_clips
-from benchmarks.large_sets.commands import differences, results_in, speed
+from benchmarks.large_sets.commands import ResultCounter, differences, results_in, speed
 from benchmarks.large_sets.processes import Run, kill_tree, run_tree, tree_memory
 from benchmarks.large_sets.tables import merge, tables
 from forced_aligner.base.journal import journal_path
@@ -77,7 +77,7 @@ def test_a_run_is_killed_with_all_below_it_and_goes_on(tmp_path):
     command = [script, journal_path(output), "40"]
 
     def run(kill_at=None):
-        return run_tree(command, tmp_path / "log", cwd=tmp_path, results=lambda: results_in(output), kill_at=kill_at)
+        return run_tree(command, tmp_path / "log", cwd=tmp_path, results=ResultCounter(output), kill_at=kill_at)
 
     killed = run(kill_at=5)
     assert killed.code == -signal.SIGKILL
@@ -115,6 +115,16 @@ def test_shared_pages_count_once(tmp_path):
 
 def test_nothing_is_killed_where_nothing_is_left():
     kill_tree(2**22 + 1)  # above the largest process id
+
+
+def test_complete_lines_are_counted_as_they_come(tmp_path):
+    journal, count = journal_path(tmp_path / "r.json"), ResultCounter(tmp_path / "r.json")
+    assert count() == 0
+    for content, expected in (("first\n", 0), ("first\na\nb", 1), ("first\na\nbb\nc\n", 3), ("first\na\n", 1)):
+        journal.write_text(content)
+        assert count() == results_in(tmp_path / "r.json") == expected
+    journal.unlink()
+    assert count() == 0
 
 
 def test_latencies_are_no_difference(tmp_path):
