@@ -142,7 +142,7 @@ def _fit(rows: list[dict[str, Any]]) -> dict[str, float]:
 def full_size_memory(setup: Setup, commands: Sequence[str] = COMMANDS) -> dict[str, Any]:
     """One job and several on the clips of `setup`, which are few: what of the memory is shared.
 
-    The bound is 1.3 times one job plus its activations: what one job holds beside the pages of files.
+    The pages of files, weights among them, are told apart from the others, which each job has for itself.
     """
     reference = setup.output(ONE, REFERENCE)
     result: dict[str, Any] = {"jobs": setup.jobs}
@@ -162,7 +162,6 @@ def full_size_memory(setup: Setup, commands: Sequence[str] = COMMANDS) -> dict[s
             **rows,
             "ratio": round(many / one, 3),
             "ratio_of_rss": round(rows[MANY]["peak_rss_mb"] / rows[ONE]["peak_rss_mb"], 3),
-            "ratio_to_one_and_its_activations": round(many / (one + rows[ONE]["anonymous_at_peak_mb"]), 3),
         }
     return result
 

@@ -180,7 +180,7 @@ def _session(leader: int) -> list[psutil.Process]:
 
 @contextmanager
 def local_cluster(workers: int, folder: Path, cwd: Path) -> Iterator[tuple[str, list[int]]]:
-    """A Dask scheduler and `workers` workers of one thread each, started as the documentation says.
+    """A Dask scheduler and `workers` workers of one thread each; a worker's memory is not limited.
 
     Yields:
         The scheduler's address, and the processes.
@@ -191,12 +191,12 @@ def local_cluster(workers: int, folder: Path, cwd: Path) -> Iterator[tuple[str, 
     address = f"tcp://127.0.0.1:{port}"
     dask = (sys.executable, "-m", "dask")  # as the command `dask` does, of this Python
     scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-    worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder)]
-    commands = [scheduler, *([*worker, "--name", f"worker-{number}"] for number in range(workers))]
+    worker = [*dask, "worker", address, "--nworkers", str(workers), "--nthreads", "1", "--memory-limit", "0"]
+    worker += ["--no-dashboard", "--local-directory", str(folder)]
     started: list[int] = []
     try:
         with (folder / "cluster.log").open("w") as log:
-            for command in commands:
+            for command in (scheduler, worker):
                 process = subprocess.Popen(
                     command, cwd=cwd, stdout=log, stderr=log, env=environment(), start_new_session=True
                 )
