@@ -15,6 +15,7 @@ replaces its own results in `results/large_set.json` and keeps those of the othe
 
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -72,6 +73,7 @@ def main(
     results: Annotated[Path, typer.Option(help="Where the figures go.")] = RESULTS / "large_set.json",
 ) -> None:
     """Measure the parts, print tables, and put the figures into the results."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is measured is stopped too
     for name in part or []:
         _require(name, "part", PARTS)
     _require(way, "way", WAYS)

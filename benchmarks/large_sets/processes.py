@@ -109,8 +109,8 @@ def run_tree(
                 took_s = time.perf_counter() - started - run.wall_s
                 next_sample_s = run.wall_s + max(SAMPLE_S, took_s / SAMPLING_SHARE)
             if is_due:
-                run.killed_at = count
                 kill_tree(process.pid)
+                run.killed_at = results()
             time.sleep(POLL_S)
     finally:
         kill_tree(process.pid)  # whatever it has left, or all of it where this program is stopped
