@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from demo.clips import Clip, ClipMaker
 from demo.speech import SAMPLE_RATE_HZ
 from forced_aligner.base.errors import UserError
+from forced_aligner.data.time_files import SILENCES
 
 CLIPS = 2620
 SEED = 170_000  # of the first batch; each batch has the next one
@@ -99,11 +100,15 @@ def _make_batch(batch: Batch, folder: Path) -> None:
 
 
 def write_clip(clip: Clip, folder: Path, name: str) -> None:
-    """Write the clip's three files; the audio appears last, and whole."""
+    """Write the clip's three files; the audio appears last, and whole.
+
+    A clip of a word that means silence in a file of times, such as `sil`, has no such file: 4 of 2,620.
+    """
     (folder / f"{name}.txt").write_text(clip.transcript + "\n")
     times = zip(clip.words, clip.starts_s, clip.ends_s, strict=True)
     lines = [f"{name} 1 {start_s:.4f} {end_s - start_s:.4f} {word}\n" for word, start_s, end_s in times]
-    (folder / f"{name}.ctm").write_text("".join(lines))
+    if SILENCES.isdisjoint(word.lower() for word in clip.words):
+        (folder / f"{name}.ctm").write_text("".join(lines))
     partial = folder / f"{name}.partial"
     soundfile.write(partial, (clip.audio * 32768).astype(np.int16), SAMPLE_RATE_HZ, format="FLAC")
     partial.rename(folder / f"{name}.flac")
