@@ -113,6 +113,23 @@ class ClipMaker:
                 return clip
         raise RuntimeError(f"espeak-ng gave no clip like {recipe} in {MOST_TRIES} tries")
 
+    def clip_of(self, duration_s: float, words_per_minute: int, commas: float = 0.12) -> Clip:
+        """Draw until a clip fits `duration_s`, to the sample: its words fill it but for the silences at the edges."""
+        words = max(1, round((duration_s - sum(EDGE_SILENCE_S)) * words_per_minute / 60))
+        for _ in range(MOST_TRIES):
+            voice = Voice(
+                self.voices[int(self.rng.integers(len(self.voices)))], words_per_minute, int(self.rng.integers(30, 71))
+            )
+            spoken, text = self.text(Recipe(words, words_per_minute, commas))
+            utterance = self.synthesizer.speak(spoken, text, voice)
+            if utterance is None or np.abs(utterance.audio).max() < 0.01:
+                continue
+            speech_s = float(utterance.ends_s[-1] - utterance.starts_s[0])
+            if 2 * EDGE_SILENCE_S[0] <= duration_s - speech_s <= 2 * EDGE_SILENCE_S[1]:
+                return self._recorded(utterance, text, voice, duration_s)
+            words = max(1, round(words * (duration_s - sum(EDGE_SILENCE_S)) / speech_s))
+        raise RuntimeError(f"espeak-ng gave no clip of {duration_s} s in {MOST_TRIES} tries")
+
     def random_recipe(self) -> Recipe:
         """A recipe of a random length: from one word to about half a minute."""
         speed = int(self.rng.integers(120, 211))
@@ -139,11 +156,18 @@ class ClipMaker:
             text += word + (". " if last else ", " if self.rng.random() < recipe.commas else " ")
         return words, text.strip()
 
-    def _recorded(self, utterance: Utterance, text: str, voice: Voice) -> Clip:
-        """The utterance between two silences, with a random level and white noise, in whole 16-bit steps."""
+    def _recorded(self, utterance: Utterance, text: str, voice: Voice, duration_s: float | None = None) -> Clip:
+        """The utterance between two silences, with a random level and white noise, in whole 16-bit steps.
+
+        The silences are as long as `duration_s` wants them, or of random lengths.
+        """
         begin_s = float(utterance.starts_s[0])
         speech = utterance.audio[int(begin_s * SAMPLE_RATE_HZ) : int(utterance.ends_s[-1] * SAMPLE_RATE_HZ) + 80]
         lead, tail = (int(self.rng.uniform(*EDGE_SILENCE_S) * SAMPLE_RATE_HZ) for _ in range(2))
+        if duration_s is not None:
+            silence = max(0, round(duration_s * SAMPLE_RATE_HZ) - len(speech))
+            lead = silence * lead // (lead + tail)
+            tail = silence - lead
         audio = np.concatenate([np.zeros(lead), speech, np.zeros(tail)])
         audio *= 10 ** (self.rng.uniform(*PEAK_DB) / 20) / np.abs(audio).max()
         audio += self.rng.standard_normal(len(audio)) * 10 ** (self.rng.uniform(*NOISE_DB) / 20)
