@@ -123,13 +123,6 @@ def peak_bytes(usage: resource.struct_rusage | None = None) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def card_of(device: str) -> str | None:
-    """The name of the GPU that is PyTorch's `device`; None for the CPU."""
-    import torch
-
-    return None if device == "cpu" else torch.cuda.get_device_name(device)
-
-
 def attend_all(real: int, frames: int, window: int) -> NDArray[np.float32]:
     """A mask of the audio transformer that excludes nothing; see `positions.window_mask`."""
     return np.zeros((1, 1, frames, frames), np.float32)

@@ -23,9 +23,10 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import FULL_SIZE, attend_all, card_of, measured, random_checkpoint, write_results
+from benchmarks.common import FULL_SIZE, attend_all, measured, random_checkpoint, write_results
 from forced_aligner.align.positions import window_mask
 from forced_aligner.base.console import run_app
+from forced_aligner.runtime.device import processor_name
 from forced_aligner.runtime.options import DeviceName
 
 CLIP_LENGTHS_S = (12.0, 30.0)
@@ -128,7 +129,7 @@ def _device_facts(device: DeviceName) -> dict[str, Any]:
     if device == "cpu":
         return {"device": device}
     peak_gb = round(torch.cuda.max_memory_allocated() / 1e9, 2)
-    return {"device": device, "card": card_of(device), "torch": torch.__version__, "card_peak_gb": peak_gb}
+    return {"device": device, "chip": processor_name(device), "torch": torch.__version__, "card_peak_gb": peak_gb}
 
 
 @app.command()

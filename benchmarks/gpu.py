@@ -17,8 +17,9 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import card_of, write_results
+from benchmarks.common import write_results
 from forced_aligner.base.console import run_app
+from forced_aligner.runtime.device import processor_name
 from forced_aligner.runtime.options import DeviceName
 from forced_aligner.score.records import Reference
 
@@ -61,7 +62,11 @@ def main() -> None:
     from forced_aligner.score.gate import Gate
 
     require_device("cuda")
-    result: dict[str, Any] = {"card": card_of("cuda"), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    result: dict[str, Any] = {
+        "card": processor_name("cuda"),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = find_checkpoint("demo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.machine import chip_name
 from forced_aligner.runtime.options import DeviceName
 
 
@@ -19,3 +20,12 @@ def require_device(name: DeviceName) -> None:
     if not torch.cuda.is_available():
         raise UserError("--device cuda needs an NVIDIA GPU that PyTorch sees, and it sees none; use --device cpu")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def processor_name(computes_on: str) -> str:
+    """The name of what computes: the GPU for PyTorch's device `cuda`, else the processor."""
+    if computes_on != "cuda":
+        return chip_name()
+    import torch
+
+    return torch.cuda.get_device_name()
