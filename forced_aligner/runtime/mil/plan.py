@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -46,22 +45,23 @@ class Call:
         self._op = op
         self._as_they_are: list[tuple[str, str]] = []  # parameters, and names of their values
         self._converted: list[tuple[str, Any]] = []  # what is looked at in each call
-        constants: dict[str, Any] = {}
+        self._constants: dict[str, Any] = {}
         for key, argument in arguments.items():
             if isinstance(argument, Variable) and key not in op.ints and not op.widens(types[argument.name]):
                 self._as_they_are.append((key, argument.name))
             elif _variables(argument) or (_is_large(argument) and op.widens(argument.dtype)):
                 self._converted.append((key, argument))
             else:
-                constants[key] = op.as_taken(key, argument)
-        self._function: Callable[..., Any] = partial(op.function, **constants)
+                self._constants[key] = op.as_taken(key, argument)
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
         """The op's result for the computed `values`, by name."""
-        arguments = {key: values[name] for key, name in self._as_they_are}
+        arguments = self._constants.copy()
+        for key, name in self._as_they_are:
+            arguments[key] = values[name]
         for key, argument in self._converted:
             arguments[key] = self._op.as_taken(key, _bind(argument, values))
-        return self._function(**arguments)
+        return self._op.function(**arguments)
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,20 @@ def _declared(value_type: MIL_pb2.ValueType) -> tuple[torch.dtype, tuple[int | N
 
 def _run(step: Step, values: dict[str, Any]) -> None:
     """Run one op, and add its results to `values`."""
-    results = step.call(values)
-    if not isinstance(results, (list, tuple)):
-        results = (results,)
-    for (name, dtype), result in zip(step.outputs, results, strict=True):
-        if isinstance(result, torch.Tensor):
-            values[name] = result if result.dtype == dtype else result.to(dtype)
-        elif isinstance(result, int) and abs(result) >= MAX_INTEGER:  # Python's own have no limit
-            raise OverflowError(f"{name} is beyond 64 bits")
-        else:
-            values[name] = result
+    result = step.call(values)
+    if isinstance(result, torch.Tensor) and len(step.outputs) == 1:  # nearly all ops; the loop takes twice as long
+        name, dtype = step.outputs[0]
+        values[name] = _stored(result, dtype, name)
+        return
+    results = result if isinstance(result, (list, tuple)) else [result]
+    for (name, dtype), each in zip(step.outputs, results, strict=True):
+        values[name] = _stored(each, dtype, name)
+
+
+def _stored(result: Any, dtype: torch.dtype, name: str) -> Any:
+    """A result in the type that the program declares; a Python number, which has no limits, as it is."""
+    if isinstance(result, torch.Tensor):
+        return result if result.dtype is dtype else result.to(dtype)  # a conversion to the same type takes a while too
+    if isinstance(result, int) and abs(result) >= MAX_INTEGER:
+        raise OverflowError(f"{name} is beyond 64 bits")
+    return result
