@@ -32,6 +32,6 @@ def make_backends(asked: Sequence[RuntimeOptions], bundle: Bundle) -> list[Backe
     return [
         CoreMLBackend(bundle, options.compute_units, compiled)
         if options.is_coreml
-        else MilBackend(bundle, device=options.device)
+        else MilBackend(bundle, device=options.device, threads=options.threads)
         for options in asked
     ]

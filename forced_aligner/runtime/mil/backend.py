@@ -11,18 +11,27 @@ from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.options import DeviceName
 from forced_aligner.runtime.protocol import Arrays
+from forced_aligner.runtime.threads import computing_with, threads_for
 
 if TYPE_CHECKING:
     from forced_aligner.runtime.mil.program import Observer, Program
 
 
 class MilBackend:
-    """The MIL runtime over the saved packages. Each package is loaded on first use and kept."""
+    """The MIL runtime over the saved packages. Each package is loaded on first use and kept.
+
+    Attributes:
+        most_threads: the most of PyTorch's threads that a call was given so far; 0 before the first one.
+    """
 
     name = "mil"
 
     def __init__(
-        self, bundle: Bundle, observers: Mapping[str, Observer] | None = None, device: DeviceName = "cpu"
+        self,
+        bundle: Bundle,
+        observers: Mapping[str, Observer] | None = None,
+        device: DeviceName = "cpu",
+        threads: int | None = None,
     ) -> None:
         """Check the device; the packages are loaded later.
 
@@ -30,6 +39,7 @@ class MilBackend:
             bundle: the converted folder.
             observers: by component; each is called after every op, see `forced_aligner.runtime.mil.program.Function`.
             device: the PyTorch device that the ops run on.
+            threads: of PyTorch, for every function; `None`: by the work of each function, see `runtime.threads`.
 
         Raises:
             UserError: PyTorch has no such device.
@@ -38,6 +48,8 @@ class MilBackend:
         self._observers = observers or {}
         require_device(device)
         self._device = device
+        self._threads = threads
+        self.most_threads = 0
         self.computes_on: str = device
         self._programs: dict[str, Program] = {}
 
@@ -70,4 +82,8 @@ class MilBackend:
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run `function` of `component`: arrays by input name -> arrays by output name."""
         self.load(component, function)
-        return self._programs[component].function(function)(inputs)
+        planned = self._programs[component].function(function)
+        threads = self._threads or threads_for(planned.work)
+        self.most_threads = max(self.most_threads, threads)
+        with computing_with(threads):
+            return planned(inputs)

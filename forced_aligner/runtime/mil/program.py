@@ -22,7 +22,9 @@ from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
 from forced_aligner.runtime.mil.damage import MAX_INTEGER, STRUCTURAL, damaged, known_sizes, named, require_size
 from forced_aligner.runtime.mil.plan import Step, make_plan
+from forced_aligner.runtime.mil.work import count
 
+_ROWS = 64  # of a free axis, for the choice of the threads: the <timestamp> rows of 32 words
 # (name of the function, step, its arguments, its results) -> None
 Observer = Callable[[str, Step, dict[str, Any], list[Any]], None]
 
@@ -54,6 +56,7 @@ class Function:
         self.outputs = list(block.outputs)
         types = {name: dtype for name, (dtype, _) in self.inputs.items()}
         self.steps = make_plan(block, types, constants, rounds=observer is None)
+        self.work = count(spec, _ROWS).total / max(1, len(self.steps))  # multiply-adds of an average op
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run on arrays by input name; returns arrays by output name.
