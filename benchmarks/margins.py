@@ -85,15 +85,12 @@ def main(
 
 def _classes(folder: Path, clips: list[tuple[NDArray[np.float32], list[str]]], threads: int) -> NDArray[np.int64]:
     """The class of each boundary of all clips by the packages in `folder`, with so many threads."""
-    import torch
-
     from forced_aligner.align.chain import Aligner
     from forced_aligner.package.bundle import Bundle
     from forced_aligner.runtime.mil.backend import MilBackend
 
-    torch.set_num_threads(threads)
     bundle = Bundle.open(folder)
-    aligner = Aligner(bundle, MilBackend(bundle))
+    aligner = Aligner(bundle, MilBackend(bundle, threads=threads))
     return np.concatenate([aligner.timestamp_scores(samples, words).classes for samples, words in clips])
 
 

@@ -28,6 +28,7 @@ from benchmarks.common import FULL_SIZE, measured, random_checkpoint, write_resu
 from forced_aligner.align.positions import frames_per_call
 from forced_aligner.align.prompt import PROMPT_MARKS
 from forced_aligner.base.console import run_app
+from forced_aligner.runtime.mil.work import Macs, count
 
 MEAN_S = 5.4 * 3600 / 2620
 SIGMA = 0.63
@@ -40,19 +41,6 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True)
-class Macs:
-    """Multiply-adds of one call: in linear ops and convolutions, and in products of two activations (attention)."""
-
-    linear: int
-    attention: int
-
-    @property
-    def total(self) -> int:
-        """The sum of both."""
-        return self.linear + self.attention
-
-
-@dataclass(frozen=True)
 class Shape:
     """The sizes of a clip that determine its work."""
 
@@ -60,46 +48,6 @@ class Shape:
     audio_tokens: int
     words: int
     prompt: int  # tokens
-
-
-def count(function: Any, rows: int = 1) -> Macs:
-    """The multiply-adds of one function of a package's spec.
-
-    Args:
-        function: `MIL_pb2.Function`.
-        rows: the length of a flexible axis.
-    """
-    block = function.block_specializations[function.opset]
-    shapes = {value.name: _shape(value, rows) for value in function.inputs}
-    linear = attention = 0
-    for op in block.operations:
-        shapes.update((value.name, _shape(value, rows)) for value in op.outputs)
-        outputs = int(np.prod(_shape(op.outputs[0], rows)))
-        if op.type == "linear":
-            linear += outputs * shapes[_argument(op, "weight")][1]
-        elif op.type == "conv":
-            linear += outputs * int(np.prod(shapes[_argument(op, "weight")][1:]))
-        elif op.type == "matmul":
-            is_transposed = _argument(op, "transpose_x") in _true_constants(block)
-            attention += outputs * shapes[_argument(op, "x")][-2 if is_transposed else -1]
-    return Macs(linear, attention)
-
-
-def _shape(value: Any, rows: int) -> tuple[int, ...]:
-    dimensions = value.type.tensorType.dimensions
-    return tuple(d.constant.size if d.WhichOneof("dimension") == "constant" else rows for d in dimensions)
-
-
-def _argument(op: Any, key: str) -> str:
-    return str(op.inputs[key].arguments[0].name) if key in op.inputs else ""
-
-
-def _true_constants(block: Any) -> set[str]:
-    return {
-        op.outputs[0].name
-        for op in block.operations
-        if op.type == "const" and list(op.attributes["val"].immediateValue.tensor.bools.values) == [True]
-    }
 
 
 class Work:

@@ -31,6 +31,7 @@ from forced_aligner.jobs.workers.options import ALONE, Workers
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.options import DeviceName
+from forced_aligner.runtime.threads import computing_with, threads_for_model
 from forced_aligner.score.records import Reference, ReferenceEnvironment, ReferenceSample
 
 if TYPE_CHECKING:
@@ -75,11 +76,12 @@ def _word_time(item: dict[str, Any]) -> WordTime:
 
 @dataclass(frozen=True)
 class PyTorchSide:
-    """The checkpoint, loaded on a device."""
+    """The checkpoint, loaded on a device, and the threads that PyTorch is to use."""
 
     model: Qwen3ASRForTokenClassification
     processor: Qwen3ASRProcessor
     device: DeviceName
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,12 @@ class PyTorchModel:
         Raises:
             UserError: it cannot be loaded, it is another checkpoint there, or PyTorch has no such device.
         """
-        import torch
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         require_device(self.device)
+        if self.checkpoint.fingerprint() != self.fingerprint:
+            raise UserError(f"{self.checkpoint.folder} holds another checkpoint than when the run began: run it again")
         model = load_model(self.checkpoint).to(self.device)
-        return PyTorchSide(model, load_processor(self.checkpoint.folder), self.device)
+        threads = self.threads or threads_for_model(model)
+        return PyTorchSide(model, load_processor(self.checkpoint.folder), self.device, threads)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ def reference_sample(side: PyTorchSide, task: ReferenceTask) -> ReferenceSample:
     """
     clip, samples = task.clip, load_clip(task.clip)
     started = time.perf_counter()
-    words = align_with_pytorch(side.model, side.processor, samples, clip.transcript, clip.language)
+    with computing_with(side.threads):
+        words = align_with_pytorch(side.model, side.processor, samples, clip.transcript, clip.language)
     latency_ms = (time.perf_counter() - started) * 1000
     return ReferenceSample(
         audio=task.named,

@@ -28,10 +28,11 @@ class RuntimeOptions:
         device: where the MIL runtime computes.
         compute_units: where Core ML computes; `None`: where the folder's metadata says.
         use_cache: whether compiled packages of Core ML are kept in the user's cache.
-        threads: of PyTorch's, for the MIL runtime. (default: by the work)
+        threads: of PyTorch in the MIL runtime; `None`: by the work of each function.
 
     Raises:
-        UserError: Core ML is asked for where it is not, or with a device or threads; or compute units without Core ML.
+        UserError: Core ML is asked for where it is not, or with a device or threads; compute units without Core ML; or
+            less than one thread.
     """
 
     backend: BackendName = "auto"
@@ -45,12 +46,14 @@ class RuntimeOptions:
             raise UserError("--backend coreml needs macOS; use --backend mil, which runs the same packages anywhere")
         if self.backend == "coreml" and self.device != "cpu":
             raise UserError(f"--device {self.device} is for the MIL runtime; Core ML takes --compute-units")
+        if self.threads is not None and self.is_coreml:
+            raise UserError(f"--threads {self.threads} is for the MIL runtime; Core ML chooses its own")
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"--threads {self.threads} is less than one thread")
         if self.compute_units and not self.is_coreml:
             raise UserError(
                 f"--compute-units {self.compute_units} needs Core ML, but the MIL runtime runs: leave it out"
             )
-        if self.threads is not None and self.is_coreml:
-            raise UserError(f"--threads {self.threads} is for the MIL runtime; Core ML has its own: leave it out")
 
     @property
     def is_coreml(self) -> bool:

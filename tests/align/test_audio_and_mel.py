@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+from threadpoolctl import ThreadpoolController
 
 from forced_aligner.align.audio import load_audio
 from forced_aligner.align.mel import log_mel, mel_chunks, mel_filters, stft_window
@@ -44,8 +45,9 @@ LIBROSA = {"sr": 16_000, "n_fft": 400, "hop_length": 160, "pad_mode": "reflect",
 
 
 def librosa_mel(samples, bins, **changes):
-    """The same by librosa."""
-    power = librosa.feature.melspectrogram(y=samples, n_mels=bins, **LIBROSA | {"htk": False} | changes)
+    """The same by librosa, with one thread: the order of a sum depends on their number."""
+    with ThreadpoolController().limit(limits=1):
+        power = librosa.feature.melspectrogram(y=samples, n_mels=bins, **LIBROSA | {"htk": False} | changes)
     logarithm = np.log10(np.maximum(power[:, : samples.size // 160], 1e-10))
     return ((np.maximum(logarithm, logarithm.max() - 8) + 4) / 4).astype(np.float32)
 
@@ -55,6 +57,27 @@ def librosa_mel(samples, bins, **changes):
 def test_host_mel_equals_librosas_to_the_last_bit(duration_s, bins):
     samples = tone(duration_s)
     np.testing.assert_array_equal(log_mel(samples, bins), librosa_mel(samples, bins))
+
+
+def test_numpy_multiplies_with_one_thread_in_the_mel_alone(monkeypatch):
+    """A second one would wait without sleeping, on the core that PyTorch's second thread needs."""
+
+    def blas_threads():
+        return [pool["num_threads"] for pool in ThreadpoolController().select(internal_api="openblas").info()]
+
+    einsum, seen = np.einsum, []
+
+    def spy(*arguments, **options):
+        seen.extend(blas_threads())
+        return einsum(*arguments, **options)
+
+    monkeypatch.setattr(np, "einsum", spy)
+    with ThreadpoolController().limit(limits=2):
+        if set(before := blas_threads()) != {2}:
+            pytest.skip("numpy has no OpenBLAS that takes two threads")
+        log_mel(tone(1.0), 128)
+        assert blas_threads() == before
+    assert set(seen) == {1}
 
 
 @pytest.mark.parametrize("bins", [8, 40, 80, 128])

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.work import Work, best_sizes, count, executed_pairs, librispeech_like
+from benchmarks.work import Work, best_sizes, executed_pairs, librispeech_like
 from forced_aligner.convert.defaults import DEFAULT_FRAMES, DEFAULT_LENGTHS
 from forced_aligner.runtime.mil.program import Program
+from forced_aligner.runtime.mil.work import count
 from individual_components import COMPONENTS, Sizes
 from tests.runtime.test_mil_program import wrapper_inputs
 

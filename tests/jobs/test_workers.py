@@ -11,6 +11,7 @@ import pytest
 
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import RunError, UserError
+from forced_aligner.base.machine import cores
 from forced_aligner.base.paths import ROOT
 from forced_aligner.base.records import read_json
 from forced_aligner.data.choice import choose
@@ -19,9 +20,9 @@ from forced_aligner.data.records import Clip
 from forced_aligner.jobs.compare import compare_clips
 from forced_aligner.jobs.infer import Output, align_all
 from forced_aligner.jobs.open_model import ConvertedModel, aligning_crew
-from forced_aligner.jobs.reference import make_reference
+from forced_aligner.jobs.reference import PyTorchModel, make_reference
 from forced_aligner.jobs.workers.crew import crew_of
-from forced_aligner.jobs.workers.options import Workers, cores
+from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.output.cues import CueOptions
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
@@ -135,10 +136,11 @@ def test_the_files_of_infer_are_the_same_of_one_process_and_of_two(demo_bundle, 
     assert len(found[0][1]) == 3 * 5 and len(found[0][0]) == 2
 
 
-def test_a_worker_refuses_a_model_that_was_changed_meanwhile(demo_bundle):
-    other = ConvertedModel(demo_bundle.folder, RuntimeOptions("mil"), "another digest")
+def test_a_worker_refuses_a_model_that_was_changed_meanwhile(demo_bundle, demo_checkpoint):
     with pytest.raises(UserError, match="holds another model than when the run began"):
-        other.open()
+        ConvertedModel(demo_bundle.folder, RuntimeOptions("mil"), "another digest").open()
+    with pytest.raises(UserError, match="holds another checkpoint than when the run began"):
+        PyTorchModel(demo_checkpoint, "cpu", None, "another fingerprint").open()
 
 
 @pytest.fixture(scope="module")

@@ -359,6 +359,11 @@ def test_without_core_ml_what_needs_it_is_refused(monkeypatch, options, message)
 def test_what_fits_no_runtime_is_refused(core_ml):
     with pytest.raises(UserError, match="--device cuda is for the MIL runtime; Core ML takes --compute-units"):
         RuntimeOptions("coreml", "cuda")
+    for backend in ("coreml", "auto"):
+        with pytest.raises(UserError, match="--threads 2 is for the MIL runtime; Core ML chooses its own"):
+            RuntimeOptions(backend, threads=2)
+    with pytest.raises(UserError, match="--threads 0 is less than one thread"):
+        RuntimeOptions("mil", threads=0)
     with pytest.raises(UserError, match="--compute-units all needs Core ML"):
         RuntimeOptions("mil", compute_units="all")
 

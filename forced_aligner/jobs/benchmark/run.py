@@ -157,10 +157,8 @@ def with_plans(report: BenchmarkReport, bundle: Bundle, backends: Sequence[Backe
 
 
 def _threads(backend: Backend) -> int | None:
-    """How many threads PyTorch computes with in the MIL runtime."""
-    import torch
-
-    return torch.get_num_threads() if backend.name == "mil" else None
+    """The most threads that PyTorch computed with in the MIL runtime."""
+    return backend.most_threads if isinstance(backend, MilBackend) else None
 
 
 def require_all(report: BenchmarkReport) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.machine import cores
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,3 @@ class Workers:
 
 
 ALONE = Workers()
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

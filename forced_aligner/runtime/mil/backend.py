@@ -11,13 +11,18 @@ from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.options import DeviceName
 from forced_aligner.runtime.protocol import Arrays
+from forced_aligner.runtime.threads import computing_with, threads_for
 
 if TYPE_CHECKING:
     from forced_aligner.runtime.mil.program import Observer, Program
 
 
 class MilBackend:
-    """The MIL runtime over the saved packages. Each package is loaded on first use and kept."""
+    """The MIL runtime over the saved packages. Each package is loaded on first use and kept.
+
+    Attributes:
+        most_threads: the most of PyTorch's threads that a call was given so far; 0 before the first one.
+    """
 
     name = "mil"
 
@@ -34,7 +39,7 @@ class MilBackend:
             bundle: the converted folder.
             observers: by component; each is called after every op, see `forced_aligner.runtime.mil.program.Function`.
             device: the PyTorch device that the ops run on.
-            threads: of PyTorch's in this process. (default: its own)
+            threads: of PyTorch, for every function; `None`: by the work of each function, see `runtime.threads`.
 
         Raises:
             UserError: PyTorch has no such device.
@@ -42,7 +47,9 @@ class MilBackend:
         self._bundle = bundle
         self._observers = observers or {}
         require_device(device)
-        self._device, self._threads = device, threads
+        self._device = device
+        self._threads = threads
+        self.most_threads = 0
         self.computes_on: str = device
         self._programs: dict[str, Program] = {}
 
@@ -52,12 +59,8 @@ class MilBackend:
         Raises:
             UserError: see `forced_aligner.runtime.mil.program.Program`.
         """
-        import torch  # which takes a second to load
+        from forced_aligner.runtime.mil.program import Program  # and PyTorch, which takes a second to load
 
-        from forced_aligner.runtime.mil.program import Program
-
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
         if component not in self._programs:
             observer = self._observers.get(component)
             self._programs[component] = Program(self._bundle.package(component), observer, self._device)
@@ -79,4 +82,8 @@ class MilBackend:
     def predict(self, component: str, function: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run `function` of `component`: arrays by input name -> arrays by output name."""
         self.load(component, function)
-        return self._programs[component].function(function)(inputs)
+        planned = self._programs[component].function(function)
+        threads = self._threads or threads_for(planned.work)
+        self.most_threads = max(self.most_threads, threads)
+        with computing_with(threads):
+            return planned(inputs)

@@ -21,8 +21,10 @@ from forced_aligner.package.spec import read_spec
 from forced_aligner.package.weight_file import WeightFile
 from forced_aligner.runtime.mil.constants import TORCH_TYPES, Constants
 from forced_aligner.runtime.mil.damage import MAX_INTEGER, STRUCTURAL, damaged, known_sizes, named, require_size
-from forced_aligner.runtime.mil.plan import Step, Variable, make_plan
+from forced_aligner.runtime.mil.plan import Step, make_plan
+from forced_aligner.runtime.mil.work import count
 
+_ROWS = 64  # of a free axis, for the choice of the threads: the <timestamp> rows of 32 words
 # (name of the function, step, its arguments, its results) -> None
 Observer = Callable[[str, Step, dict[str, Any], list[Any]], None]
 
@@ -52,7 +54,9 @@ class Function:
             raise KeyError(f"there is no block for its opset {spec.opset}")
         block = spec.block_specializations[spec.opset]
         self.outputs = list(block.outputs)
-        self.steps = make_plan(block, self.inputs, constants)
+        types = {name: dtype for name, (dtype, _) in self.inputs.items()}
+        self.steps = make_plan(block, types, constants, rounds=observer is None)
+        self.work = count(spec, _ROWS).total / max(1, len(self.steps))  # multiply-adds of an average op
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run on arrays by input name; returns arrays by output name.
@@ -69,32 +73,14 @@ class Function:
         with torch.inference_mode(), self._device if self._device.type != "cpu" else nullcontext():
             for step in self.steps:
                 try:
-                    arguments = self._run(step, values)
+                    _run(step, values)
                 except STRUCTURAL as error:
                     raise damaged(f"function {self.name}: op {step.kind} ({step.name})", error) from error
                 if self._observer:
-                    self._observer(self.name, step, arguments, [values[name] for name, _ in step.outputs])
+                    self._observer(self.name, step, step.bound(values), [values[name] for name, _ in step.outputs])
                 for name in step.frees:
                     values.pop(name, None)
         return {name: torch.as_tensor(values[name]).cpu().numpy() for name in self.outputs}
-
-    def _run(self, step: Step, values: dict[str, Any]) -> dict[str, Any]:
-        """Run one op, and add its results to `values`. Returns the arguments that it got."""
-        arguments = {key: _bind(argument, values) for key, argument in step.arguments.items()}
-        if self._observer and arguments.get("dtype") == "fp16":
-            arguments["dtype"] = "fp32"
-        results = step.op(**arguments)
-        if not isinstance(results, list | tuple):
-            results = [results]
-        for (name, dtype), result in zip(step.outputs, results, strict=True):
-            if isinstance(result, int) and abs(result) >= MAX_INTEGER:  # Python's own have no limit
-                raise OverflowError(f"{name} is beyond 64 bits")
-            values[name] = result.to(self._stored_type(dtype)) if isinstance(result, torch.Tensor) else result
-        return arguments
-
-    def _stored_type(self, dtype: torch.dtype) -> torch.dtype:
-        """The type in which a result of the declared type is kept."""
-        return torch.float32 if self._observer and dtype == torch.float16 else dtype
 
     def _check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         if inputs.keys() != self.inputs.keys():
@@ -161,10 +147,22 @@ def _declared(value_type: MIL_pb2.ValueType) -> tuple[torch.dtype, tuple[int | N
     return TORCH_TYPES[tensor.dataType], shape
 
 
-def _bind(argument: Any, values: dict[str, Any]) -> Any:
-    """An argument with each `Variable` replaced by its value."""
-    if isinstance(argument, Variable):
-        return values[argument.name]
-    if isinstance(argument, list):
-        return [_bind(item, values) for item in argument]
-    return argument
+def _run(step: Step, values: dict[str, Any]) -> None:
+    """Run one op, and add its results to `values`."""
+    result = step.call(values)
+    if isinstance(result, torch.Tensor) and len(step.outputs) == 1:  # nearly all ops; the loop takes twice as long
+        name, dtype = step.outputs[0]
+        values[name] = _stored(result, dtype, name)
+        return
+    results = result if isinstance(result, (list, tuple)) else [result]
+    for (name, dtype), each in zip(step.outputs, results, strict=True):
+        values[name] = _stored(each, dtype, name)
+
+
+def _stored(result: Any, dtype: torch.dtype, name: str) -> Any:
+    """A result in the type that the program declares; a Python number, which has no limits, as it is."""
+    if isinstance(result, torch.Tensor):
+        return result if result.dtype is dtype else result.to(dtype)  # a conversion to the same type takes a while too
+    if isinstance(result, int) and abs(result) >= MAX_INTEGER:
+        raise OverflowError(f"{name} is beyond 64 bits")
+    return result

@@ -34,11 +34,17 @@ class Op:
         """An argument as the function takes it. Constants are converted once, when the program is planned."""
         return value.tolist() if key in self.ints and isinstance(value, Tensor) else value
 
+    def widens(self, dtype: torch.dtype) -> bool:
+        """Whether it gets tensors of this type as float32."""
+        return dtype == torch.float16 and not self.takes_fp16
+
+    def as_taken(self, key: str, value: Any) -> Any:
+        """The value of an argument as the function takes it."""
+        value = self.convert_argument(key, value)
+        return value if self.takes_fp16 else _widen(value)
+
     def __call__(self, **arguments: Any) -> Any:
-        arguments = {key: self.convert_argument(key, value) for key, value in arguments.items()}
-        if not self.takes_fp16:
-            arguments = {key: _widen(argument) for key, argument in arguments.items()}
-        return self.function(**arguments)
+        return self.function(**{key: self.as_taken(key, value) for key, value in arguments.items()})
 
 
 def _widen(argument: Any) -> Any:
