@@ -100,12 +100,11 @@ def test_a_report_is_that_of_this_process(cluster, demo_bundle, demo_reference_p
 
 def test_no_scheduler_is_told_in_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr("forced_aligner.jobs.workers.cluster.CONNECT_S", 0.5)
-    for address in ("tcp://127.0.0.1:1", "nonsense://1"):
-        with (
-            pytest.raises(UserError, match=f"no Dask scheduler answers at {address} "),
-            crew_of(Workers(cluster=address), Bench(tmp_path)),
-        ):
-            pytest.fail("it began")
+    with (
+        pytest.raises(UserError, match=re.escape("no Dask scheduler answers at tcp://127.0.0.1:1 ")),
+        crew_of(Workers(cluster="tcp://127.0.0.1:1"), Bench(tmp_path)),
+    ):
+        pytest.fail("it began")
 
 
 def test_a_cluster_that_cannot_load_the_project_is_told_in_one_sentence(tmp_path):

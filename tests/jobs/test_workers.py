@@ -84,9 +84,14 @@ def test_a_tool_that_no_worker_can_have_ends_the_run(tmp_path):
 def test_workers_are_for_processes_or_a_cluster():
     with pytest.raises(UserError, match="--jobs is for this machine, and --cluster for many: give one of them"):
         Workers(2, cluster="tcp://127.0.0.1:1")
+    for wrong in ("", "nonsense", "10.0.0.1:8786", "tcp://10.0.0.1", "http://10.0.0.1:8786", "tcp://a:1/b"):
+        with pytest.raises(UserError, match="--cluster takes the address of a Dask scheduler"):
+            Workers(cluster=wrong)
+    for right in ("tcp://10.0.0.1:8786", "tls://head-1.example.org:8786", "tcp://[::1]:1"):
+        assert Workers(cluster=right).are_others
     assert Workers().threads_each is None and Workers(threads=3).threads_each == 3
     assert Workers(2).threads_each == max(1, cores() // 2) and Workers(2, 3).threads_each == 3
-    assert Workers(10 * cores()).threads_each == 1 and Workers(cluster="x").threads_each == 1
+    assert Workers(10 * cores()).threads_each == 1 and Workers(cluster="tcp://a:1").threads_each == 1
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,8 @@ def test_alignment_loads_pytorch_alone(demo_bundle, demo_clips):
         ("convert-coreml.py", "--model-id", "demo", "--calibrate", "9999", "--precision", "float16"),
         ("compare-models.py", "--model-id", "demo", "--dataset", "nope"),
         ("compare-models.py", "--model-id", "demo", "--output", "docs"),
+        ("compare-models.py", "--model-id", "demo", "--jobs", "2", "--cluster", "tcp://127.0.0.1:1"),
+        (*INFER, "--audio-file", "demo/clips/clip-01.flac", "--text", "a", "--jobs", "2", "--output", "build/a.json"),
     ],
     ids=lambda command: " ".join(command[1:])[:60],
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.machine import cores
+
+EXAMPLE = "tcp://10.0.0.1:8786"
+ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Workers:
         cluster: the address of a Dask scheduler, instead of processes.
 
     Raises:
-        UserError: both processes and a cluster are asked for.
+        UserError: both processes and a cluster are asked for, or the address is none.
     """
 
     jobs: int = 1
@@ -29,6 +33,8 @@ class Workers:
     def __post_init__(self) -> None:
         if self.jobs > 1 and self.cluster is not None:
             raise UserError("--jobs is for this machine, and --cluster for many: give one of them")
+        if self.cluster is not None and not ADDRESS.fullmatch(self.cluster):
+            raise UserError(f"--cluster takes the address of a Dask scheduler such as {EXAMPLE}, not {self.cluster!r}")
 
     @property
     def are_others(self) -> bool:
