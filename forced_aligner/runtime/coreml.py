@@ -38,6 +38,7 @@ class CoreMLBackend:
     """Core ML itself. Packages are compiled once; of their functions, those that were used last are loaded."""
 
     name = "coreml"
+    most_threads = None
 
     def __init__(
         self,

@@ -118,7 +118,7 @@ class BenchmarkReport(Record):
     model_id: str
     package_sha256: dict[str, str]  # identifies the packages that were run, by component
     environment: RunEnvironment
-    threads: int | None  # of PyTorch, for the MIL runtime
+    threads: int | None  # the most of PyTorch's in a call of the MIL runtime
     rounds: int
     packages: list[PackageTiming]
     functions: list[FunctionTiming]

@@ -23,6 +23,11 @@ class Backend(Protocol):
     name: str
     computes_on: str
 
+    @property
+    def most_threads(self) -> int | None:
+        """The most of PyTorch's threads that a call was given so far; `None` where PyTorch does not compute."""
+        ...
+
     def prepare(self, component: str) -> None:
         """Make the package of `component` ready to load functions from, if that is not done yet."""
         ...

@@ -16,6 +16,11 @@ class WrappedBackend:
         self.name, self.computes_on = backend.name, backend.computes_on
         self._backend = backend
 
+    @property
+    def most_threads(self) -> int | None:
+        """As the backend within."""
+        return self._backend.most_threads
+
     def prepare(self, component: str) -> None:
         """As the backend within."""
         self._backend.prepare(component)

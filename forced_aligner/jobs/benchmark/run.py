@@ -110,7 +110,7 @@ def benchmark(bundle: Bundle, backends: Sequence[Backend], options: BenchmarkOpt
         model_id=bundle.metadata.model_id,
         package_sha256=bundle.metadata.package_sha256,
         environment=run_environment(*backends),
-        threads=_threads(backends[0]),
+        threads=backends[0].most_threads,
         rounds=options.rounds,
         packages=packages,
         functions=functions.timings(),
@@ -154,11 +154,6 @@ def with_plans(report: BenchmarkReport, bundle: Bundle, backends: Sequence[Backe
             why = reason(error) if isinstance(error, RuntimeError) else str(error)
             no_plan.append(Unmeasured(what=PLAN, computes_on=backend.computes_on, reason=why))
     return report.model_copy(update={"plans": plans, "no_plan": no_plan})
-
-
-def _threads(backend: Backend) -> int | None:
-    """The most threads that PyTorch computed with in the MIL runtime."""
-    return backend.most_threads if isinstance(backend, MilBackend) else None
 
 
 def require_all(report: BenchmarkReport) -> None:

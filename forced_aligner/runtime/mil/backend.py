@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class MilBackend:
-    """The MIL runtime over the saved packages. Each package is loaded on first use and kept.
-
-    Attributes:
-        most_threads: the most of PyTorch's threads that a call was given so far; 0 before the first one.
-    """
+    """The MIL runtime over the saved packages. Each package is loaded on first use and kept."""
 
     name = "mil"
 
@@ -49,7 +45,7 @@ class MilBackend:
         require_device(device)
         self._device = device
         self._threads = threads
-        self.most_threads = 0
+        self.most_threads: int | None = None
         self.computes_on: str = device
         self._programs: dict[str, Program] = {}
 
@@ -84,6 +80,6 @@ class MilBackend:
         self.load(component, function)
         planned = self._programs[component].function(function)
         threads = self._threads or threads_for(planned.work)
-        self.most_threads = max(self.most_threads, threads)
+        self.most_threads = max(self.most_threads or 0, threads)
         with computing_with(threads):
             return planned(inputs)
