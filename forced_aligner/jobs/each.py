@@ -68,39 +68,41 @@ class Work(Generic[Item, Tool, Task, Result, Kept]):
 
 
 class Memory(Protocol[Item_contra, Result]):
-    """Results of earlier runs."""
+    """Results of earlier runs, each under the digest of all that it depends on."""
 
-    def get(self, item: Item_contra) -> Result | None:
-        """The result of an item, if there is one."""
+    def key_of(self, item: Item_contra) -> str:
+        """The digest for an item. It reads the recording."""
         ...
 
-    def put(self, item: Item_contra, result: Result) -> None:
+    def get(self, key: str) -> Result | None:
+        """The result for a digest, if there is one."""
+        ...
+
+    def put(self, key: str, result: Result) -> None:
         """Keep a result."""
         ...
 
 
-@dataclass(frozen=True)
 class JournalMemory(Generic[Item, RecordT]):
-    """A journal, and the digest of all that the result of an item depends on."""
+    """A journal as a memory."""
 
-    journal: Journal[RecordT]
-    key_of: Callable[[Item], str]
-
-    def get(self, item: Item) -> RecordT | None:
-        """The result of an earlier run."""
-        return self.journal.get(self.key_of(item))
-
-    def put(self, item: Item, result: RecordT) -> None:
-        """Keep a result; see `Journal.put`."""
-        self.journal.put(self.key_of(item), result)
+    def __init__(self, journal: Journal[RecordT], key_of: Callable[[Item], str]) -> None:
+        self.key_of, self.get, self.put = key_of, journal.get, journal.put
 
 
 @dataclass(frozen=True)
 class _Given(Generic[Result]):
-    """What there is for an item: the outcome of its call, or why there was none."""
+    """What there is for an item: the outcome of its call, or why there was none.
+
+    Attributes:
+        outcome: of the call.
+        key: under which the result is to be remembered; empty where it need not be.
+        is_known: the result is from an earlier run.
+    """
 
     outcome: Outcome[Result] | Done
-    is_known: bool = False  # from an earlier run
+    key: str = ""
+    is_known: bool = False
 
 
 def for_each(
@@ -136,8 +138,8 @@ def for_each(
             else:
                 repeat_lines(outcome.lines)
                 result = outcome.value()
-                if memory and not given.is_known:
-                    memory.put(item, result)
+                if memory and given.key:
+                    memory.put(given.key, result)
                 kept[index], note = work.finish(item, result)
             log(f"{label}  {note}{', from an earlier run' if given.is_known else ''}")
         except RunError:
@@ -162,16 +164,16 @@ def _as_done(
     if crew.width > 1:  # longest first: none is left to the end, and those of like length share a decoder function
         lengths = [work.length_of(item) for item in items]
         order.sort(key=lambda index: -lengths[index])
-    under_way: dict[Future[Outcome[Result]], int] = {}
+    under_way: dict[Future[Outcome[Result]], tuple[int, str]] = {}
     for index in order:
         prepared = attempt(_prepare, (work, memory), items[index])
-        task = None if prepared.error else prepared.value()
-        if isinstance(task, _Given):
-            yield index, task
-        elif task is None:
+        if prepared.error is not None:
             yield index, _Given(Outcome([], prepared.error))
+        elif isinstance(given := prepared.value(), _Given):
+            yield index, given
         else:
-            under_way[crew.submit(work.compute, task)] = index
+            task, key = given
+            under_way[crew.submit(work.compute, task)] = index, key
         if len(under_way) >= crew.width:
             yield from _ended(under_way, crew)
     while under_way:
@@ -180,20 +182,27 @@ def _as_done(
 
 def _prepare(
     work_and_memory: tuple[Work[Item, Tool, Task, Result, Kept], Memory[Item, Result] | None], item: Item
-) -> Task | _Given[Result]:
+) -> tuple[Task, str] | _Given[Result]:
+    """The task for an item and the key of its result, or what there is already."""
     work, memory = work_and_memory
     task = work.prepare(item)
     if isinstance(task, Done):
         return _Given(task)
-    known = memory.get(item) if memory else None
-    return task if known is None else _Given(Outcome([known]), is_known=True)
+    if memory is None:
+        return task, ""
+    key = memory.key_of(item)
+    known = memory.get(key)
+    return (task, key) if known is None else _Given(Outcome([known]), is_known=True)
 
 
-def _ended(under_way: dict[Future[Outcome[Result]], int], crew: Crew[Tool]) -> Iterator[tuple[int, _Given[Result]]]:
+def _ended(
+    under_way: dict[Future[Outcome[Result]], tuple[int, str]], crew: Crew[Tool]
+) -> Iterator[tuple[int, _Given[Result]]]:
     """Wait until a call ends; take those that have ended out of `under_way`."""
     ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
     for future in ended:
-        yield under_way.pop(future), _Given(crew.outcome(future))
+        index, key = under_way.pop(future)
+        yield index, _Given(crew.outcome(future), key)
 
 
 def _unexpected(error: Exception, audio: str, error_log: Path) -> UnexpectedError:
