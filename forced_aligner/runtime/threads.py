@@ -3,7 +3,7 @@
 The threads wait for each other after every product. `benchmarks/threads.py`, PyTorch 2.7.0, two cores of an AMD EPYC:
 
 - With nothing else on the cores, two threads are as fast as one up to 0.3 million multiply-adds an op. With two, the
-  demo's functions of 0.4 to 7 million take 0.6 to 0.95 of the time; those of the 0.6B checkpoint's sizes, which have 10
+  demo's functions of 0.4 to 7 million take 0.6 to 0.97 of the time; those of the 0.6B checkpoint's sizes, which have 10
   million and more, take 0.53 to 0.7 of it.
 - With another program on the cores, the wait takes as long as that program has the core: the demo's decoders took
   three to five times as long with two threads as with one.
