@@ -4,9 +4,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.common import ROOT
 from benchmarks.large_sets.processes import Run, local_cluster, run_tree
@@ -17,7 +17,6 @@ REFERENCE, COMPARE = "reference", "compare"
 COMMANDS = (REFERENCE, COMPARE)
 LATENCY = {REFERENCE: "latency_ms", COMPARE: "packages_latency_ms"}
 LATENCIES = ("latency_ms", "packages_latency_ms", "pytorch_latency_ms")
-STEADY_FROM = 0.1  # of the results; before them, libraries and weights are loaded
 PLAIN, ONE, MANY, CLUSTER = "plain", "one job", "jobs", "cluster"
 WAYS = (PLAIN, ONE, MANY, CLUSTER)
 
@@ -34,6 +33,7 @@ class Setup:
         jobs: of the ways with several jobs.
         options: of each way; `{jobs}` and `{cluster}` are filled in.
         before: the checkout whose commands are the plain way.
+        cluster: the address and the processes of a cluster that runs already.
     """
 
     model_id: str
@@ -50,6 +50,7 @@ class Setup:
         }
     )
     before: Path = ROOT
+    cluster: tuple[str, list[int]] | None = None
 
     def output(self, name: str, command: str) -> Path:
         """Where the run `name` of `command` writes its result."""
@@ -65,14 +66,21 @@ class Setup:
         return ["run_coreml_inference.py", "compare", *packages, "--reference", reference, "--report", output]
 
     @contextmanager
-    def way(self, way: str) -> Iterator[tuple[list[str], list[int]]]:
-        """The options of a way, and the processes of its cluster."""
-        if way != CLUSTER:
-            yield self.options[way].format(jobs=self.jobs).split(), []
-            return
+    def with_cluster(self) -> Iterator[Self]:
+        """The same with a local Dask cluster, of as many workers as jobs."""
         self.work.mkdir(parents=True, exist_ok=True)
-        with local_cluster(self.jobs, self.work, ROOT) as (address, processes):
-            yield self.options[way].format(jobs=self.jobs, cluster=address).split(), processes
+        with local_cluster(self.jobs, self.work, ROOT) as cluster:
+            yield replace(self, cluster=cluster)
+
+    @contextmanager
+    def way(self, way: str) -> Iterator[tuple[list[str], list[int]]]:
+        """The options of a way, and the processes of its cluster, which is started where there is none."""
+        if way == CLUSTER and self.cluster is None:
+            with self.with_cluster() as setup, setup.way(way) as found:
+                yield found
+            return
+        address, processes = self.cluster if way == CLUSTER and self.cluster else ("", [])
+        yield self.options[way].format(jobs=self.jobs, cluster=address).split(), processes
 
 
 def start_anew(output: Path) -> None:
@@ -158,22 +166,21 @@ def speed(run: Run, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "cpu_s": round(run.cpu_s, 2),
         "clips_per_s": round(count / run.wall_s, 3),
         "audio_s_per_s": round(audio_s / run.wall_s, 2),
-        **_steady(run, count),
+        **_steady(run),
         "peak_pss_mb": round(run.peak() / 1e6),
         "peak_rss_mb": round(run.peak("Rss") / 1e6),
         "processes": run.processes,
     }
 
 
-def _steady(run: Run, count: int) -> dict[str, float | None]:
-    """The time to the first result, and the rate from a tenth of the results to the last line of the journal."""
+def _steady(run: Run) -> dict[str, float | None]:
+    """The time to the first result, which libraries and weights take, and the rate from there to the last one."""
     seen = {results: at_s for results, at_s in run.result_s.items() if results}
-    late = {results: at_s for results, at_s in seen.items() if results >= STEADY_FROM * count}
-    if len(late) < 2:
+    if len(seen) < 2:
         return {"first_result_s": None, "steady_clips_per_s": None}
-    first, last = min(late), max(late)
-    rate = (last - first) / (late[last] - late[first])
-    return {"first_result_s": round(min(seen.values()), 2), "steady_clips_per_s": round(rate, 3)}
+    first, last = min(seen), max(seen)
+    rate = (last - first) / (seen[last] - seen[first])
+    return {"first_result_s": round(seen[first], 2), "steady_clips_per_s": round(rate, 3)}
 
 
 def without_latencies(value: Any) -> Any:

@@ -35,7 +35,11 @@ def throughput(setup: Setup, count: int, ways: Sequence[str], rounds: int = 1) -
     """Both commands in each way on the same `count` clips; of several rounds, the fastest run of each way counts.
 
     The results of each way are compared with those of the first one, and the packages in every way with one reference.
+    One cluster does all runs of its way, so that with several rounds its workers have the model.
     """
+    if CLUSTER in ways and setup.cluster is None:
+        with setup.with_cluster() as with_cluster:
+            return throughput(with_cluster, count, ways, rounds)
     base = ONE if ONE in ways else ways[0]
     reference = setup.output(base, REFERENCE)
     rows: dict[str, dict[str, Any]] = {command: {} for command in COMMANDS}

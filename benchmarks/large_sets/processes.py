@@ -197,8 +197,9 @@ def local_cluster(workers: int, folder: Path, cwd: Path) -> Iterator[tuple[str, 
     try:
         with (folder / "cluster.log").open("w") as log:
             for command in (scheduler, worker):
+                settings = {**environment(), "DASK_CONFIG": str(cwd / "docs/dask.yaml")}
                 process = subprocess.Popen(
-                    command, cwd=cwd, stdout=log, stderr=log, env=environment(), start_new_session=True
+                    command, cwd=cwd, stdout=log, stderr=log, env=settings, start_new_session=True
                 )
                 started.append(process.pid)
         _wait_for(folder / "cluster.log", workers)

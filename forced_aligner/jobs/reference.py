@@ -160,7 +160,7 @@ def _measure(
     recipe: PyTorchModel, clips: list[Clip], output: Path, journal: Journal[ReferenceSample], crew: Crew[PyTorchSide]
 ) -> Reference:
     """The reference of all clips; see `make_reference`."""
-    environment = crew.outcome(crew.submit(environment_of, None)).value()
+    environment = crew.first(environment_of)
     run = digest_of(recipe.fingerprint, environment, source_digest(ALIGNING_ROOMS))
 
     def key_of(clip: Clip) -> str:

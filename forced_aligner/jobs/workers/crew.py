@@ -23,13 +23,20 @@ class Crew(Generic[Tool]):
 
     Attributes:
         width: calls that may be under way at a time.
+        processes: that are known to do them; a cluster's may come and go.
         chips: the names of a cluster's processors.
     """
 
     def __init__(
-        self, executor: Executor, attempt: Callable[..., Outcome[Any]], width: int = 1, chips: list[str] | None = None
+        self,
+        executor: Executor,
+        attempt: Callable[..., Outcome[Any]],
+        width: int = 1,
+        processes: int = 1,
+        chips: list[str] | None = None,
     ) -> None:
-        self._executor, self._attempt, self.width, self.chips = executor, attempt, width, chips
+        self._executor, self._attempt = executor, attempt
+        self.width, self.processes, self.chips = width, processes, chips
 
     @classmethod
     def of(cls, tool: Tool) -> Crew[Tool]:
@@ -39,6 +46,15 @@ class Crew(Generic[Tool]):
     def submit(self, compute: Callable[[Tool, Task], Result], task: Task) -> Future[Outcome[Result]]:
         """Call `compute`, a function at a module's top level, with the tool and `task`, which can be pickled."""
         return self._executor.submit(self._attempt, compute, task)
+
+    def first(self, compute: Callable[[Tool, None], Result]) -> Result:
+        """What `compute` gives of the tool alone. All processes open theirs at once for it.
+
+        Raises:
+            UserError: the tool cannot be had, or `compute` raised it.
+        """
+        futures = [self.submit(compute, None) for _ in range(self.processes)]
+        return self.outcome(futures[0]).value()
 
     def outcome(self, future: Future[Outcome[Result]]) -> Outcome[Result]:
         """What a call that is done gave.
@@ -79,10 +95,10 @@ def crew_of(workers: Workers, recipe: Recipe[Tool]) -> Iterator[Crew[Tool]]:
     call = _Elsewhere(recipe, Home.here())
     if workers.cluster is not None:
         with dask_cluster(workers.cluster) as (executor, chips):
-            yield Crew(executor, call, IN_FLIGHT, chips)
+            yield Crew(executor, call, IN_FLIGHT, chips=chips)
         return
     with Processes(workers.jobs) as executor:
-        yield Crew(executor, call, 2 * workers.jobs)
+        yield Crew(executor, call, 2 * workers.jobs, workers.jobs)
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ class Processes(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes, once their calls are done."""
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
-        for pool in self._pools:
-            pool.shutdown(wait)
+        for waits in (False, wait):  # first all are told, so that they end at the same time
+            for pool in self._pools:
+                pool.shutdown(waits)
 
     def _call(self, call: Callable[[], R]) -> R:
         for death in range(1, MOST_DEATHS + 1):
