@@ -29,7 +29,7 @@ DOCS = (ROOT / "docs/large-sets.md").read_text(encoding="utf-8")
 
 def documented(kind, **replaced):
     """The arguments of the command that the page has for a scheduler or a worker, with others in some places."""
-    (found,) = set(re.findall(rf"uv run python -m dask {kind} (.+)", DOCS))
+    (found,) = re.findall(rf"^    DASK_CONFIG=docs/dask.yaml uv run python -m dask {kind} (.+)", DOCS, re.MULTILINE)
     for old, new in replaced.items():
         assert old in found
         found = found.replace(old, new)
@@ -43,18 +43,18 @@ def a_scheduler(cwd=ROOT):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     command = [*documented("scheduler", **{"8786": port}), "--host", "127.0.0.1", "--no-dashboard"]
-    environment = os.environ | dict(re.findall(r"export (DASK_\w+)=(\S+)", DOCS))
-    with started(command, cwd, env=environment) as process:
+    with started(command, cwd) as process:
         yield f"tcp://127.0.0.1:{port}", process
 
 
-def started(command, cwd=ROOT, **options):
+def started(command, cwd):
     class Ended(subprocess.Popen):
         def __exit__(self, *error):
             self.terminate()
             super().__exit__(*error)
 
-    return Ended(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    environment = os.environ | {"DASK_CONFIG": str(ROOT / "docs/dask.yaml")}
+    return Ended(command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def workers_of(address, count, cwd=ROOT):

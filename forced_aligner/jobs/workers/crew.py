@@ -97,8 +97,11 @@ def crew_of(workers: Workers, recipe: Recipe[Tool]) -> Iterator[Crew[Tool]]:
         with dask_cluster(workers.cluster) as (executor, chips):
             yield Crew(executor, call, IN_FLIGHT, chips=chips)
         return
-    with Processes(workers.jobs) as executor:
-        yield Crew(executor, call, 2 * workers.jobs, workers.jobs)
+    processes = Processes(workers.jobs)
+    try:
+        yield Crew(processes, call, 2 * workers.jobs, workers.jobs)
+    finally:  # after an error, calls may wait
+        processes.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
