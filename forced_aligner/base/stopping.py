@@ -119,14 +119,14 @@ def _wait(receiving: int) -> None:
         pass
     with _uninterrupted:
         _is_stopping.set()
-        _remove_unfinished()
+        remove_unfinished()
         cursor = SHOW_CURSOR if sys.stderr is not None and os.isatty(2) else b""
         with contextlib.suppress(OSError):
             os.write(2, cursor + f"stopped by {signal.Signals(number).name}\n".encode())
         os._exit(SIGNAL_EXIT + number)
 
 
-def _remove_unfinished() -> None:
+def remove_unfinished() -> None:
     """Remove all unfinished files and folders, again if the main thread has written meanwhile."""
     deadline = time.monotonic() + REMOVAL_S
     while time.monotonic() < deadline and (left := [path for path in reversed(_unfinished) if os.path.lexists(path)]):

@@ -21,6 +21,7 @@ from forced_aligner.score.records import FailedClip
 Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Kept = TypeVar("Kept")
+WAIT_S = 10.0
 ERROR_LOG = "forced-aligner-errors.log"  # beside the results of infer, or beside the reference
 
 
@@ -161,7 +162,7 @@ def _as_done(
 ) -> Iterator[tuple[int, _Given[Result]]]:
     """What there is for each item, with its index, in the order in which the calls end."""
     order = list(range(len(items)))
-    if crew.width > 1:  # longest first: none is left to the end, and those of like length share a decoder function
+    if not crew.is_this_process:  # longest first: none is left to the end, and neighbours share a decoder function
         lengths = [work.length_of(item) for item in items]
         order.sort(key=lambda index: -lengths[index])
     under_way: dict[Future[Outcome[Result]], tuple[int, str]] = {}
@@ -174,7 +175,7 @@ def _as_done(
         else:
             task, key = given
             under_way[crew.submit(work.compute, task)] = index, key
-        if len(under_way) >= crew.width:
+        while under_way and len(under_way) >= crew.width():
             yield from _ended(under_way, crew)
     while under_way:
         yield from _ended(under_way, crew)
@@ -198,8 +199,10 @@ def _prepare(
 def _ended(
     under_way: dict[Future[Outcome[Result]], tuple[int, str]], crew: Crew[Tool]
 ) -> Iterator[tuple[int, _Given[Result]]]:
-    """Wait until a call ends; take those that have ended out of `under_way`."""
-    ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
+    """Wait a while for a call to end; take those that have ended out of `under_way`."""
+    ended, _ = wait(under_way, timeout=WAIT_S, return_when=FIRST_COMPLETED)
+    if not ended:
+        crew.width()  # a cluster that has lost its workers says so
     for future in ended:
         index, key = under_way.pop(future)
         yield index, _Given(crew.outcome(future), key)

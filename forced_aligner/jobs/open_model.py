@@ -14,7 +14,8 @@ from forced_aligner.jobs.workers.crew import Crew, crew_of
 from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.package.bundle import Bundle
 from forced_aligner.runtime.choice import make_backend
-from forced_aligner.runtime.options import RuntimeOptions
+from forced_aligner.runtime.options import BackendName, RuntimeOptions
+from forced_aligner.runtime.threads import limit_threads
 
 
 def open_aligner(folder: Path, runtime: RuntimeOptions) -> Aligner:
@@ -35,6 +36,7 @@ class ConvertedModel:
     folder: Path
     runtime: RuntimeOptions
     digest: str
+    most_threads: int | None = None
 
     def open(self) -> Aligner:
         """See `open_aligner`.
@@ -42,6 +44,8 @@ class ConvertedModel:
         Raises:
             UserError: the folder cannot be opened, or holds another model.
         """
+        if not self.runtime.is_coreml:
+            limit_threads(self.most_threads)
         aligner = open_aligner(self.folder, self.runtime)
         if digest_of(aligner.metadata) != self.digest:
             raise UserError(f"{self.folder} holds another model than when the run began: run it again")
@@ -58,7 +62,7 @@ def aligning_crew(aligner: Aligner, folder: Path, runtime: RuntimeOptions, worke
     if not workers.are_others:
         yield Crew.of(aligner)
         return
-    if not runtime.is_coreml:
-        runtime = replace(runtime, threads=workers.threads_each)
-    with crew_of(workers, ConvertedModel(folder, runtime, digest_of(aligner.metadata))) as crew:
+    backend: BackendName = "coreml" if runtime.is_coreml else "mil"  # "auto" may be another one elsewhere
+    same = replace(runtime, backend=backend)
+    with crew_of(workers, ConvertedModel(folder, same, digest_of(aligner.metadata), workers.most_threads)) as crew:
         yield crew

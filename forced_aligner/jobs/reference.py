@@ -31,7 +31,7 @@ from forced_aligner.jobs.workers.options import ALONE, Workers
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
 from forced_aligner.runtime.device import require_device
 from forced_aligner.runtime.options import DeviceName
-from forced_aligner.runtime.threads import computing_with, threads_for_model
+from forced_aligner.runtime.threads import computing_with, limit_threads, threads_for_model
 from forced_aligner.score.records import Reference, ReferenceEnvironment, ReferenceSample
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class PyTorchModel:
     device: DeviceName
     threads: int | None
     fingerprint: str
+    most_threads: int | None = None
 
     def open(self) -> PyTorchSide:
         """Load it.
@@ -99,6 +100,7 @@ class PyTorchModel:
         Raises:
             UserError: it cannot be loaded, it is another checkpoint there, or PyTorch has no such device.
         """
+        limit_threads(self.most_threads)
         require_device(self.device)
         if self.checkpoint.fingerprint() != self.fingerprint:
             raise UserError(f"{self.checkpoint.folder} holds another checkpoint than when the run began: run it again")
@@ -147,7 +149,7 @@ def make_reference(
     outputs = Outputs(Path(file) for clip in clips for file in (clip.audio, *clip.sources))
     outputs.check(output, "", file_of(Reference))
     with journal_of(output, ReferenceSample, restart=restart) as journal:
-        recipe = PyTorchModel(checkpoint, device, workers.threads_each, checkpoint.fingerprint())
+        recipe = PyTorchModel(checkpoint, device, workers.threads, checkpoint.fingerprint(), workers.most_threads)
         with crew_of(workers, recipe) as crew:
             reference = _measure(recipe, clips, output, journal, crew).model_copy(update={"choice": choice})
         outputs.write(output, to_json(reference), may_replace=file_of(Reference))

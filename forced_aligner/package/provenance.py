@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -77,6 +78,13 @@ def tool_versions() -> dict[str, str]:
     """The versions of what makes packages: the libraries, and this project with a digest of the sources that do it."""
     versions = {name: version(name) for name in ("coremltools", "torch", "transformers", "numpy")}
     return versions | {PROJECT: f"{version_string()}+{source_digest(CONVERTING_ROOMS)[:8]}"}
+
+
+def everything_digest() -> str:
+    """SHA-256 (hex) of all that a result of this project comes from: its sources, and the versions of the libraries."""
+    package = ROOT / "forced_aligner"
+    rooms = [path.name for path in package.iterdir() if (path / "__init__.py").is_file()]
+    return hashlib.sha256(json.dumps([source_digest(rooms), tool_versions()]).encode()).hexdigest()
 
 
 def source_digest(rooms: Collection[str]) -> str:

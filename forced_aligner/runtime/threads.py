@@ -34,6 +34,14 @@ def available_threads() -> int:
     return min(torch.get_num_threads(), cores())
 
 
+def limit_threads(most: int | None) -> None:
+    """From now on, PyTorch takes at most so many threads in this process, unless it is told another number."""
+    import torch
+
+    if most is not None:
+        torch.set_num_threads(min(most, torch.get_num_threads()))
+
+
 def threads_for(work: float) -> int:
     """The threads for a function of so many multiply-adds an op."""
     return available_threads() if work >= ENOUGH_WORK else 1

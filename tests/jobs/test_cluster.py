@@ -81,8 +81,8 @@ def test_results_failures_and_lines_are_those_of_this_process(cluster, tmp_path,
 
 def test_what_kills_its_workers_is_listed_and_the_rest_is_done(cluster, tmp_path):
     with crew_of(Workers(cluster=cluster), Bench(tmp_path)) as crew:
-        kept, failures = doubled([1, 2, "die", 3], crew, tmp_path)
-    assert kept == [(1, 2), (2, 4), (3, 6)]
+        kept, failures = doubled([*range(10), "die", *range(10, 40)], crew, tmp_path)
+    assert kept == [(n, 2 * n) for n in range(40)]
     assert failures == [("die.wav", "workers of the cluster died of this recording: is there too little memory?")]
 
 
@@ -107,6 +107,20 @@ def test_no_scheduler_is_told_in_one_sentence(monkeypatch, tmp_path):
         pytest.fail("it began")
 
 
+def test_certificates_that_are_missing_are_told_in_one_sentence(tmp_path, capfd):
+    with (
+        pytest.raises(UserError, match="needs certificates"),
+        crew_of(Workers(cluster="tls://127.0.0.1:1"), Bench(tmp_path)),
+    ):
+        pytest.fail("it began")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_cluster_gets_as_many_calls_as_it_has_threads(cluster, tmp_path):
+    with crew_of(Workers(cluster=cluster), Bench(tmp_path)) as crew:
+        assert crew.width() == 2
+
+
 def test_a_cluster_that_cannot_load_the_project_is_told_in_one_sentence(tmp_path):
     with a_scheduler(cwd=tmp_path) as (address, _):
         for place in (tmp_path, ROOT):  # of the workers
@@ -118,7 +132,7 @@ def test_a_cluster_that_cannot_load_the_project_is_told_in_one_sentence(tmp_path
                 doubled([1], crew, tmp_path)
 
 
-def test_a_lost_scheduler_ends_the_run_in_one_sentence(tmp_path):
+def test_a_lost_scheduler_ends_the_run_in_one_sentence(tmp_path, capfd):
     with (
         a_scheduler() as (address, process),
         workers_of(address, 1),
@@ -127,3 +141,5 @@ def test_a_lost_scheduler_ends_the_run_in_one_sentence(tmp_path):
     ):
         process.kill()
         doubled(list(range(100)), crew, tmp_path)
+    said = [line for line in capfd.readouterr().err.splitlines() if not line.startswith(("[", "a note", "waiting"))]
+    assert said == []

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,8 +20,9 @@ from forced_aligner.data.clips import load_clips
 from forced_aligner.data.records import Clip
 from forced_aligner.jobs.compare import compare_clips
 from forced_aligner.jobs.infer import Output, align_all
-from forced_aligner.jobs.open_model import ConvertedModel, aligning_crew
+from forced_aligner.jobs.open_model import ConvertedModel, aligning_crew, open_aligner
 from forced_aligner.jobs.reference import PyTorchModel, make_reference
+from forced_aligner.jobs.workers.calls import Home
 from forced_aligner.jobs.workers.crew import crew_of
 from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.output.cues import CueOptions
@@ -28,10 +30,10 @@ from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport
-from tests.jobs.worker_calls import Bench, Locked
+from tests.jobs.worker_calls import Bench, Fatal, Locked, Talking, number_of, threads_of
 from tests.jobs.working import TASKS, doubled, without_times
 
-TWO = Workers(jobs=2)
+TWO = Workers(jobs=2, threads=1)
 CLIPS = 60  # of those of demo-120
 
 
@@ -68,7 +70,8 @@ def test_the_longest_come_first_where_several_work(tmp_path, capsys):
     tasks, sizes = [10, 20, 30, 40], [1.0, 3.0, 2.0, 4.0]
     for jobs, expected in ((1, [20, 40, 60, 80]), (2, [80, 40, 60, 20])):
         with crew_of(Workers(jobs), Bench(tmp_path)) as crew:
-            crew.width = min(crew.width, 2)
+            if jobs > 1:
+                crew.width = lambda: 2
             sent, submit = [], crew.submit
             crew.submit = lambda compute, task, sent=sent, submit=submit: sent.append(2 * task) or submit(compute, task)
             kept, _ = doubled(tasks, crew, tmp_path, sizes)
@@ -89,9 +92,53 @@ def test_workers_are_for_processes_or_a_cluster():
             Workers(cluster=wrong)
     for right in ("tcp://10.0.0.1:8786", "tls://head-1.example.org:8786", "tcp://[::1]:1"):
         assert Workers(cluster=right).are_others
-    assert Workers().threads_each is None and Workers(threads=3).threads_each == 3
-    assert Workers(2).threads_each == max(1, cores() // 2) and Workers(2, 3).threads_each == 3
-    assert Workers(10 * cores()).threads_each == 1 and Workers(cluster="tcp://a:1").threads_each == 1
+    assert Workers(threads=3).most_threads is None
+    assert Workers(2).most_threads == max(1, cores() // 2) and Workers(10 * cores()).most_threads == 1
+
+
+def test_processes_share_the_cores_and_take_the_same_backend(demo_bundle):
+    runtime = RuntimeOptions("auto", device="cpu")
+    aligner = open_aligner(demo_bundle.folder, runtime)
+    with aligning_crew(aligner, demo_bundle.folder, runtime, Workers(2)) as crew:
+        threads, backend = crew.first(threads_of)
+    assert threads <= max(1, cores() // 2) and backend == aligner.backend.name
+    assert crew._attempt.recipe.runtime.backend == backend  # "auto" may be another one elsewhere
+
+
+def test_a_worker_that_dies_while_it_opens_the_model_ends_the_run(tmp_path):
+    said = "3 worker processes died while they loaded the model: is there too little memory"
+    with pytest.raises(RunError, match=said), crew_of(TWO, Fatal()) as crew:
+        doubled([1, 2, 3], crew, tmp_path)
+
+
+def test_what_cannot_be_sent_back_is_a_failure_and_the_rest_goes_on(tmp_path):
+    with crew_of(TWO, Bench(tmp_path)) as crew:
+        kept, ((audio, reason),) = doubled([1, "unsendable", 2], crew, tmp_path)
+    assert kept == [(1, 2), (2, 4)]
+    assert audio == "unsendable.wav" and reason.startswith("unexpected ")
+
+
+def test_what_is_said_while_the_tool_is_opened_is_said_once(capsys):
+    with crew_of(TWO, Talking()) as crew:
+        assert crew.first(number_of) == 7
+    assert capsys.readouterr().err == "it is open\n"
+
+
+def test_no_process_is_left_when_the_work_is_done(tmp_path):
+    before = set(psutil.Process().children(recursive=True))
+    with crew_of(TWO, Bench(tmp_path)) as crew:
+        doubled([1, 2, 3, "die once"], crew, tmp_path)
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert [process for process in left if "resource_tracker" not in " ".join(process.cmdline())] == []
+
+
+def test_a_worker_refuses_another_folder_and_other_sources(tmp_path):
+    home = Home.here()
+    home.enter()
+    with pytest.raises(RunError, match="other sources of this project, or other libraries"):
+        replace(home, sources="others").enter()
+    with pytest.raises(RunError, match=r"a worker cannot enter .*: all machines need it, under the same path"):
+        replace(home, folder=str(tmp_path / "nowhere")).enter()
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +163,7 @@ def test_reference_and_report_are_the_same_of_one_process_and_of_two(
         Path(some_clips[3].audio).name,
     ]
     runtime = RuntimeOptions("mil", threads=1)
-    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    aligner = open_aligner(demo_bundle.folder, runtime)
     reports = []
     for workers in (Workers(), TWO):
         with aligning_crew(aligner, demo_bundle.folder, runtime, workers) as crew:
@@ -128,12 +175,13 @@ def test_reference_and_report_are_the_same_of_one_process_and_of_two(
 
 
 def test_the_files_of_infer_are_the_same_of_one_process_and_of_two(demo_bundle, some_clips, tmp_path):
-    aligner = Aligner(demo_bundle, MilBackend(demo_bundle))
+    runtime = RuntimeOptions("mil", threads=1)
+    aligner = open_aligner(demo_bundle.folder, runtime)
     found = []
     for number, workers in enumerate((Workers(), TWO)):
         place = tmp_path / str(number)
         output = Output(place, ["json", "srt", "textgrid", "html"], CueOptions(), plot=True, strict=True)
-        with aligning_crew(aligner, demo_bundle.folder, RuntimeOptions("mil", threads=1), workers) as crew:
+        with aligning_crew(aligner, demo_bundle.folder, runtime, workers) as crew:
             failures = align_all(aligner, some_clips, output, crew=crew)
         files = {path.name: path.read_bytes() for path in place.iterdir()}
         found.append((failures, files))
@@ -197,7 +245,8 @@ def test_killed_workers_and_a_killed_run_lose_nothing(start, demo_bundle, refere
 
 
 @pytest.mark.parametrize(
-    ("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)]
+    ("number", "whole_group"),
+    [(signal.SIGINT, True), (signal.SIGHUP, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
 )
 def test_workers_end_with_the_run(number, whole_group, start):
     run, _, below = start(1)

@@ -27,6 +27,8 @@ def call(tool, task):
         (tool.folder / "died").touch()
         time.sleep(0.2)  # so that a cluster has fetched what was done before
         os.kill(os.getpid(), signal.SIGKILL)
+    if task == "unsendable":
+        return lambda: None
     if task == "fail":
         warn("it is about to fail")
         raise UserError("it cannot be done")
@@ -44,3 +46,32 @@ class Locked:
 
     def open(self):
         raise UserError("the model is elsewhere")
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """A tool that kills whoever opens it."""
+
+    def open(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Talking:
+    """A tool that says something when it is opened."""
+
+    def open(self):
+        log("it is open")
+        return self
+
+
+def number_of(tool, _):
+    """What the tool is asked first."""
+    return 7
+
+
+def threads_of(aligner, _):
+    """How many threads PyTorch has in a worker, and the backend that executes the packages."""
+    import torch
+
+    return torch.get_num_threads(), aligner.backend.name

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from forced_aligner.base.console import Line, collected_lines
 from forced_aligner.base.errors import RunError, UserError
-from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
+from forced_aligner.package.provenance import everything_digest
 
 Tool = TypeVar("Tool")
 Tool_co = TypeVar("Tool_co", covariant=True)
@@ -20,6 +20,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _one_call = threading.Lock()  # a worker of Dask's may have several threads
+_said_at_opening: list[Line] = []
 
 
 class Recipe(Hashable, Protocol[Tool_co]):
@@ -88,7 +89,7 @@ class Home:
 
     Attributes:
         folder: the working folder, which relative paths start from.
-        sources: the digest of the project's sources.
+        sources: the digest of the project's sources and libraries.
     """
 
     folder: str
@@ -97,13 +98,13 @@ class Home:
     @classmethod
     def here(cls) -> Home:
         """Of this process."""
-        return cls(str(os.getcwd()), source_digest(ALIGNING_ROOMS))  # noqa: PTH109 - the text is what is sent
+        return cls(str(os.getcwd()), everything_digest())  # noqa: PTH109 - the text is what is sent
 
     def enter(self) -> None:
-        """Work from the same folder, with the same sources.
+        """Work from the same folder, with the same sources and libraries.
 
         Raises:
-            RunError: there is no such folder, or the sources are others.
+            RunError: there is no such folder, or the sources or the libraries are others.
         """
         try:
             os.chdir(self.folder)
@@ -112,7 +113,9 @@ class Home:
                 f"a worker cannot enter {self.folder} ({error.strerror}): all machines need it, under the same path"
             ) from None
         if _sources() != self.sources:
-            raise RunError("a worker runs other sources of this project: update it there, and start the worker again")
+            raise RunError(
+                "a worker has other sources of this project, or other libraries: update it there, and start it again"
+            )
 
 
 def attempt_elsewhere(
@@ -123,16 +126,28 @@ def attempt_elsewhere(
     What cannot be opened ends the run: no other recording would fare better.
     """
     with _one_call, collected_lines() as lines:
-        try:
-            home.enter()
-            tool = _opened(recipe)
-        except UserError as error:
-            outcome: Outcome[Result] = Outcome([], RunError(str(error)))
-        except Exception as error:
-            outcome = Outcome([], CallError.of(error))
-        else:
-            outcome = attempt(compute, tool, task)
-    return replace(outcome, lines=tuple(lines))
+        opened = _open(recipe, home)
+        outcome = Outcome[Result]([], opened.error) if opened.error else attempt(compute, opened.value(), task)
+    said = (*_said_at_opening, *lines)
+    _said_at_opening.clear()
+    return replace(outcome, lines=said)
+
+
+def open_elsewhere(recipe: Recipe[Tool], home: Home) -> None:
+    """Open what the calls need, before the first one. What goes wrong, or is said, comes with that."""
+    with _one_call, collected_lines() as lines:
+        _open(recipe, home)
+    _said_at_opening.extend(lines)
+
+
+def _open(recipe: Recipe[Tool], home: Home) -> Outcome[Tool]:
+    try:
+        home.enter()
+        return Outcome([_opened(recipe)])
+    except UserError as error:
+        return Outcome([], RunError(str(error)))
+    except Exception as error:
+        return Outcome([], CallError.of(error))
 
 
 @lru_cache(maxsize=1)  # a worker of a cluster outlives many runs
@@ -142,4 +157,4 @@ def _opened(recipe: Recipe[Tool]) -> Tool:
 
 @lru_cache
 def _sources() -> str:
-    return source_digest(ALIGNING_ROOMS)
+    return everything_digest()

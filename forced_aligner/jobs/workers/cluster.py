@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,42 +14,68 @@ from forced_aligner.base.errors import RunError, UserError
 from forced_aligner.base.machine import chip_name
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from distributed import Client
 
 CONNECT_S = 10  # after which a scheduler counts as unreachable
-IN_FLIGHT = 1000  # calls that the scheduler has at a time
+ASK_AGAIN_S = 5.0  # workers come and go
+DOCS = "docs/large-sets.md"
+
+
+class Cluster:
+    """A cluster that answers.
+
+    Attributes:
+        executor: makes calls there.
+        chips: the names of its processors.
+    """
+
+    def __init__(self, client: Client, address: str) -> None:
+        """Wait until the cluster has a worker, and see that the workers can load this project."""
+        self._client, self._address = client, address
+        self._asked_s, self._threads, self._is_told = 0.0, 0, False
+        while not self.threads():
+            time.sleep(1)
+        self.chips = sorted(set(client.run(chip_name).values()))
+        self.executor: Executor = client.get_executor(pure=False)
+
+    def threads(self) -> int:
+        """How many calls it can make at a time. Where it can make none, that is said once."""
+        if not self._threads or time.monotonic() > self._asked_s + ASK_AGAIN_S:
+            self._threads, self._asked_s = sum(self._client.nthreads().values()), time.monotonic()
+        if not self._threads and not self._is_told:
+            log_always(f"waiting for a worker of {self._address}")
+        self._is_told = not self._threads
+        return self._threads
 
 
 @contextmanager
-def dask_cluster(address: str) -> Iterator[tuple[Executor, list[str]]]:
-    """An executor on the cluster at `address`, such as `tcp://10.0.0.1:8786`, and the names of its processors.
-
-    It waits until the cluster has a worker.
+def dask_cluster(address: str) -> Iterator[Cluster]:
+    """The cluster at `address`, such as `tcp://10.0.0.1:8786`, once it has a worker.
 
     Raises:
         UserError: Dask is not installed, no scheduler answers, or the workers cannot load this project.
     """
     try:
         from distributed import Client
+        from distributed.security import Security
     except ModuleNotFoundError:
         raise UserError("--cluster needs Dask: uv sync --extra distributed") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost scheduler is told in one sentence
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # a lost scheduler is told in one sentence
+    if address.startswith("tls:") and not Security().get_connection_args("client").get("ssl_context"):
+        raise UserError(f"{address} needs certificates: name them in Dask's configuration, by DASK_CONFIG")
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"no Dask scheduler answers at {address} ({reason}): see docs/large-sets.md") from None
+        raise UserError(f"no Dask scheduler answers at {address} ({_reason(error)}): see {DOCS}") from None
     try:
-        if not client.nthreads():
-            log_always(f"waiting for a worker of {address}")
-        client.wait_for_workers(1)
         try:
-            chips = client.run(chip_name)
+            cluster = Cluster(client, address)
         except Exception as error:  # Dask makes a bare one of what a worker cannot load
-            raise _unfit(error) from None
-        executor = client.get_executor(pure=False)
-        yield executor, sorted(set(chips.values()))
-        executor.shutdown()
+            raise cluster_error(error) from None
+        yield cluster
+        cluster.executor.shutdown()
     finally:
         client.close()
 
@@ -61,12 +88,15 @@ def cluster_error(error: Exception) -> UserError:
         return UserError("workers of the cluster died of this recording: is there too little memory?")
     if isinstance(error, CancelledError):
         return RunError("the cluster was lost: start it, then run this again to go on")
-    return _unfit(error)
+    reason = _reason(error)
+    if isinstance(error, ImportError) or "No module named" in str(error) or "deserialization" in str(error):
+        return RunError(
+            f"the cluster cannot load this project ({reason}): start its scheduler and its workers in the project's "
+            f"folder, as {DOCS} has it"
+        )
+    return RunError(f"the cluster failed ({type(error).__name__}: {reason}): see {DOCS}, then run this again to go on")
 
 
-def _unfit(error: Exception) -> RunError:
-    reason = " ".join(str(error).split(".")[0].split())
-    return RunError(
-        f"the cluster cannot load this project ({reason}): start its scheduler and its workers in the project's "
-        "folder, as docs/large-sets.md has it"
-    )
+def _reason(error: Exception) -> str:
+    """The first sentence of an exception's message."""
+    return " ".join((str(error) or type(error).__name__).split(". ")[0].split())

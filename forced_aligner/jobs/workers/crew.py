@@ -6,11 +6,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from forced_aligner.base.console import repeat_lines
 from forced_aligner.base.errors import UserError
-from forced_aligner.jobs.workers.calls import Home, Outcome, Recipe, Result, Task, Tool, attempt, attempt_elsewhere
-from forced_aligner.jobs.workers.cluster import IN_FLIGHT, cluster_error, dask_cluster
+from forced_aligner.jobs.workers.calls import (
+    CallError,
+    Home,
+    Outcome,
+    Recipe,
+    Result,
+    Task,
+    Tool,
+    attempt,
+    attempt_elsewhere,
+    open_elsewhere,
+)
+from forced_aligner.jobs.workers.cluster import cluster_error, dask_cluster
 from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.jobs.workers.processes import Processes
 
@@ -22,7 +35,7 @@ class Crew(Generic[Tool]):
     """Makes calls of the form `compute(tool, task)`, each process with a tool of its own.
 
     Attributes:
-        width: calls that may be under way at a time.
+        width: asked anew for each call: how many may be under way at a time.
         processes: that are known to do them; a cluster's may come and go.
         chips: the names of a cluster's processors.
     """
@@ -31,7 +44,7 @@ class Crew(Generic[Tool]):
         self,
         executor: Executor,
         attempt: Callable[..., Outcome[Any]],
-        width: int = 1,
+        width: Callable[[], int] = lambda: 1,
         processes: int = 1,
         chips: list[str] | None = None,
     ) -> None:
@@ -43,33 +56,34 @@ class Crew(Generic[Tool]):
         """This process, with its tool."""
         return cls(InThisProcess(), lambda compute, task: attempt(compute, tool, task))
 
+    @property
+    def is_this_process(self) -> bool:
+        """Whether no other process works."""
+        return isinstance(self._executor, InThisProcess)
+
     def submit(self, compute: Callable[[Tool, Task], Result], task: Task) -> Future[Outcome[Result]]:
         """Call `compute`, a function at a module's top level, with the tool and `task`, which can be pickled."""
         return self._executor.submit(self._attempt, compute, task)
 
     def first(self, compute: Callable[[Tool, None], Result]) -> Result:
-        """What `compute` gives of the tool alone. All processes open theirs at once for it.
+        """What `compute` gives of the tool alone. The known processes open theirs at once for it.
 
         Raises:
             UserError: the tool cannot be had, or `compute` raised it.
         """
         futures = [self.submit(compute, None) for _ in range(self.processes)]
-        return self.outcome(futures[0]).value()
+        outcome = self.outcome(futures[0])
+        repeat_lines(outcome.lines)
+        return outcome.value()
 
     def outcome(self, future: Future[Outcome[Result]]) -> Outcome[Result]:
-        """What a call that is done gave.
-
-        Raises:
-            RunError: the cluster was lost, or cannot load this project.
-        """
+        """What a call that is done gave. A cluster that was lost, or cannot load this project, is a `RunError`."""
         try:
             return future.result()
         except UserError as error:
             return Outcome([], error)
-        except Exception as error:
-            if self.chips is None:
-                raise
-            return Outcome([], cluster_error(error))
+        except Exception as error:  # not of the call itself: what it gave could not be sent, or the cluster failed
+            return Outcome([], CallError.of(error) if self.chips is None else cluster_error(error))
 
 
 class InThisProcess(Executor):
@@ -92,14 +106,16 @@ def crew_of(workers: Workers, recipe: Recipe[Tool]) -> Iterator[Crew[Tool]]:
     if not workers.are_others:
         yield Crew.of(recipe.open())
         return
-    call = _Elsewhere(recipe, Home.here())
+    home = Home.here()
+    call = _Elsewhere(recipe, home)
     if workers.cluster is not None:
-        with dask_cluster(workers.cluster) as (executor, chips):
-            yield Crew(executor, call, IN_FLIGHT, chips=chips)
+        with dask_cluster(workers.cluster) as cluster:
+            # No call waits at a worker: Dask would count the worker's death against it too.
+            yield Crew(cluster.executor, call, cluster.threads, chips=cluster.chips)
         return
-    processes = Processes(workers.jobs)
+    processes = Processes(workers.jobs, partial(open_elsewhere, recipe, home))
     try:
-        yield Crew(processes, call, 2 * workers.jobs, workers.jobs)
+        yield Crew(processes, call, lambda: 2 * workers.jobs, workers.jobs)
     finally:  # after an error, calls may wait
         processes.shutdown(cancel_futures=True)
 

@@ -18,8 +18,7 @@ class Workers:
 
     Attributes:
         jobs: processes of this machine; with one, this process itself.
-        threads: of PyTorch's, in each process. `None`: by the work of a call in this process, else as many as make use
-            of every core once, and one on a cluster, whose workers share their machines.
+        threads: of PyTorch's, in each process. `None`: by the work of a call, but no more than `most_threads`.
         cluster: the address of a Dask scheduler, instead of processes.
 
     Raises:
@@ -42,11 +41,9 @@ class Workers:
         return self.jobs > 1 or self.cluster is not None
 
     @property
-    def threads_each(self) -> int | None:
-        """Threads of a process; see `threads`."""
-        if self.threads is not None or not self.are_others:
-            return self.threads
-        return 1 if self.cluster else max(1, cores() // self.jobs)
+    def most_threads(self) -> int | None:
+        """The most threads of a process that make use of every core once; `None`: as many as PyTorch would take."""
+        return None if self.jobs == 1 else max(1, cores() // self.jobs)
 
 
 ALONE = Workers()
