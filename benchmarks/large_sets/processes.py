@@ -193,7 +193,7 @@ def local_cluster(workers: int, folder: Path, cwd: Path) -> Iterator[tuple[str, 
     scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
     worker = [*dask, "worker", address, "--nworkers", str(workers), "--nthreads", "1", "--memory-limit", "0"]
     worker += ["--no-dashboard", "--local-directory", str(folder)]
-    started: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
     try:
         with (folder / "cluster.log").open("w") as log:
             for command in (scheduler, worker):
@@ -201,13 +201,13 @@ def local_cluster(workers: int, folder: Path, cwd: Path) -> Iterator[tuple[str, 
                 process = subprocess.Popen(
                     command, cwd=cwd, stdout=log, stderr=log, env=settings, start_new_session=True
                 )
-                started.append(process.pid)
+                started.append(process)
         _wait_for(folder / "cluster.log", workers)
-        yield address, started
+        yield address, [process.pid for process in started]
     finally:
-        for pid in started:
-            kill_tree(pid)
-            os.waitpid(pid, 0)
+        for process in started:
+            kill_tree(process.pid)
+            process.wait()
 
 
 def _wait_for(log: Path, workers: int) -> None:
