@@ -15,6 +15,7 @@ from forced_aligner.base.errors import RunError, UserError
 from forced_aligner.base.machine import cores
 from forced_aligner.base.paths import ROOT
 from forced_aligner.base.records import read_json
+from forced_aligner.base.stopping import SIGNALS
 from forced_aligner.data.choice import choose
 from forced_aligner.data.clips import load_clips
 from forced_aligner.data.records import Clip
@@ -30,7 +31,7 @@ from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport
-from tests.jobs.worker_calls import Bench, Fatal, Locked, Talking, number_of, threads_of
+from tests.jobs.worker_calls import Bench, Fatal, Locked, Talking, ignored_signals, number_of, threads_of
 from tests.jobs.working import TASKS, doubled, without_times
 
 TWO = Workers(jobs=2, threads=1)
@@ -122,6 +123,11 @@ def test_what_is_said_while_the_tool_is_opened_is_said_once(capsys):
     with crew_of(TWO, Talking()) as crew:
         assert crew.first(number_of) == 7
     assert capsys.readouterr().err == "it is open\n"
+
+
+def test_a_worker_ignores_the_signals_that_the_run_answers(tmp_path):
+    with crew_of(TWO, Bench(tmp_path)) as crew:
+        assert crew.first(ignored_signals) == set(SIGNALS)
 
 
 def test_no_process_is_left_when_the_work_is_done(tmp_path):
@@ -244,10 +250,7 @@ def test_killed_workers_and_a_killed_run_lose_nothing(start, demo_bundle, refere
     assert without_times(read_json(ParityReport, tmp_path / "parity.json", "")) == without_times(undisturbed)
 
 
-@pytest.mark.parametrize(
-    ("number", "whole_group"),
-    [(signal.SIGINT, True), (signal.SIGHUP, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
-)
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGKILL, False)])
 def test_workers_end_with_the_run(number, whole_group, start):
     run, _, below = start(1)
     (os.killpg if whole_group else os.kill)(run.pid, number)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forced_aligner.base.console import log, log_progress, warn
 from forced_aligner.base.errors import UserError
+from forced_aligner.base.stopping import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,8 @@ def threads_of(aligner, _):
     import torch
 
     return torch.get_num_threads(), aligner.backend.name
+
+
+def ignored_signals(tool, _):
+    """The signals that the process ignores, of those that may be asked for."""
+    return {number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN}
