@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +61,7 @@ class Alignment:
         """The words with no time after the end of the audio, which the last bin of 80 ms may pass."""
         end_ms = math.floor(self.duration_s * 1000)
         return [
-            word.model_copy(
-                update={"start_time_ms": min(word.start_time_ms, end_ms), "end_time_ms": min(word.end_time_ms, end_ms)}
-            )
+            replace(word, start_time_ms=min(word.start_time_ms, end_ms), end_time_ms=min(word.end_time_ms, end_ms))
             for word in self.words
         ]
 

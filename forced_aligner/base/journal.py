@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 from pydantic import ValidationError
 
@@ -44,11 +44,15 @@ class Journal(Generic[RecordT]):
             self._require_journal()
             if restart:
                 self.remove()
-        self._results = dict(self._read()) if is_there(path) else {}
+        self._places = dict(self._read()) if is_there(path) else {}  # where the line of each result begins, in bytes
 
     def get(self, key: str) -> RecordT | None:
-        """The result with the digest `key`, if there is one."""
-        return self._results.get(key)
+        """The result with the digest `key`, if there is one. It is read from the file: a set may be large."""
+        if key not in self._places:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(self._places[key])
+            return self._parse(file.readline())
 
     def put(self, key: str, result: RecordT) -> None:
         """Keep a result.
@@ -57,13 +61,16 @@ class Journal(Generic[RecordT]):
             RunError: the journal cannot be written.
         """
         line = json.dumps({"key": key, "result": result.model_dump(mode="json", by_alias=True)})
-        self._results[key] = result
         end = 0
         try:
-            with uninterrupted(), self.path.open("a", encoding="utf-8") as file:
+            with uninterrupted(), self.path.open("ab") as file:
                 end = file.tell()
-                file.write(("" if end else FIRST_LINE) + line + "\n")
+                if not end:
+                    file.write(FIRST_LINE.encode())
+                self._places[key] = file.tell()
+                file.write(f"{line}\n".encode())
         except OSError as error:
+            self._places.pop(key, None)
             with contextlib.suppress(OSError):
                 os.truncate(self.path, end)  # half a line would spoil the next one
             raise RunError(f"cannot write {self.path} ({error.strerror}): free space, then run it again") from None
@@ -80,8 +87,11 @@ class Journal(Generic[RecordT]):
         if found not in (b"", PREFIX.encode()):
             raise UserError(f"{self.path} is there already, and is no journal: move it away")
 
-    def _read(self) -> Iterator[tuple[str, RecordT]]:
-        """The results in the file. What a kill has cut off at its end is removed, so that lines can be added."""
+    def _read(self) -> Iterator[tuple[str, int]]:
+        """The digests of the results in the file, and where their lines begin.
+
+        What a kill has cut off at its end is removed, so that lines can be added.
+        """
         with self.path.open("rb+") as file:
             first = file.readline()
             if first != FIRST_LINE.encode():  # of another version, or cut off
@@ -91,18 +101,25 @@ class Journal(Generic[RecordT]):
             for line in file:
                 if not line.endswith(b"\n"):
                     break
+                if (key := _key_of(line)) is not None:
+                    yield key, end
                 end += len(line)
-                if (entry := self._parse(line)) is not None:
-                    yield entry
             file.truncate(end)
 
-    def _parse(self, line: bytes) -> tuple[str, RecordT] | None:
-        """The key and the result in a line; None where it is of another version or damaged."""
+    def _parse(self, line: bytes) -> RecordT | None:
+        """The result in a line; None where it is of another version or damaged."""
         try:
-            entry: Any = json.loads(line)
-            return entry["key"], self._record.model_validate(entry["result"])
+            return self._record.model_validate(json.loads(line)["result"])
         except (ValueError, TypeError, KeyError, ValidationError, RecursionError):
             return None
+
+
+def _key_of(line: bytes) -> str | None:
+    """The key in a line; None where it is damaged."""
+    try:
+        return str(json.loads(line)["key"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def journal_path(output: Path) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat
+from pydantic.dataclasses import dataclass
 
 from forced_aligner.base.errors import UserError
 from forced_aligner.base.records import Record
@@ -15,8 +16,13 @@ TimeMs = Annotated[float, Field(ge=0, le=1e9)]  # a recording has at most 12 hou
 DURATION_TOLERANCE_S = 0.1  # manifests round durations, and an mp3 file is padded by up to 0.05 s
 
 
-class WordTime(Record):
-    """One aligned word. A zero-length word (start equal to end) is legal for this model."""
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class WordTime:
+    """One aligned word. A zero-length word (start equal to end) is legal for this model.
+
+    A run has as many of them as its data set has words. So it is no `Record`, which takes 537 bytes, but a dataclass
+    with the same rules, which takes 112.
+    """
 
     text: str
     start_time_ms: TimeMs

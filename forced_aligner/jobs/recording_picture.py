@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,7 @@ def as_written(transcript: str, words: list[WordTime]) -> list[WordTime]:
         UserError: a word is not in the transcript.
     """
     stretches = written_words(transcript, [word.text for word in words])
-    return [
-        words[stretch.word].model_copy(update={"text": stretch.text})
-        for stretch in stretches
-        if stretch.word is not None
-    ]
+    return [replace(words[stretch.word], text=stretch.text) for stretch in stretches if stretch.word is not None]
 
 
 def spectrogram_of(samples: NDArray[np.float32]) -> Spectrogram:

@@ -1,5 +1,7 @@
 """The scores of the benchmark of wrong transcripts, on alignments that are right or wrong in known places."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,7 +68,7 @@ def test_boundaries_are_counted_and_not_words():
     case = case_of([SPOKEN] * 10)
     alignment = aligned(case, shifts={1: 160, 2: 161, 3: 1001})
     word = alignment.words[4]
-    alignment.words[4] = word.model_copy(update={"end_time_ms": word.end_time_ms + 2000})
+    alignment.words[4] = replace(word, end_time_ms=word.end_time_ms + 2000)
     made = Scored(case, alignment).counts()
     assert (made.boundaries, made.within_160ms, made.beyond_1s, made.lost) == (20, 15, 3, 0)
 
@@ -140,10 +142,10 @@ def test_a_message_about_a_place_where_nothing_is_wrong_is_a_false_alarm():
 def test_a_word_that_lasts_too_long_names_its_place():
     case = case_of([SPOKEN] * 50)
     told = aligned(case, shifts={20: 1500})
-    told.words[20] = told.words[20].model_copy(update={"start_time_ms": 20_000})
+    told.words[20] = replace(told.words[20], start_time_ms=20_000)
     assert case.times_ms[20] == (20_000, 20_500) and told.words[20].end_time_ms == 22_000
     assert Scored(case, told).counts().places_named == 0
-    told.words[20] = told.words[20].model_copy(update={"end_time_ms": 22_100})
+    told.words[20] = replace(told.words[20], end_time_ms=22_100)
     assert Scored(case, told).counts().places_named == 1
 
 

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_the_truth_columns_are_not_swapped(demo_bundle, demo_reference_path, ref
     """Packages that are 80 ms late where PyTorch is right."""
     (sample,) = reference.head(1).samples
     late = [
-        word.model_copy(update={"start_time_ms": word.start_time_ms + 80, "end_time_ms": word.end_time_ms + 80})
+        replace(word, start_time_ms=word.start_time_ms + 80, end_time_ms=word.end_time_ms + 80)
         for word in sample.alignments
     ]
     clip = score_clip(late, 1.0, sample.model_copy(update={"true_alignments": sample.alignments, "latency_ms": 2.0}))
@@ -228,7 +229,7 @@ def shifted(reference, demo_reference_path, tmp_path):
         for index, (start_ms, end_ms) in changes.items():
             word = changed[index]
             times = {"start_time_ms": word.start_time_ms + start_ms, "end_time_ms": word.end_time_ms + end_ms}
-            changed[index] = word.model_copy(update=times)
+            changed[index] = replace(word, **times)
         samples.append(sample.model_copy(update={"alignments": changed}))
     known = known.cut_to(samples)
     write_json(known, tmp_path / "reference.json")

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def join_clips(clips, duration_s):
         parts.append(load_audio(Path(clip.audio)))
         for word in clip.alignments:
             times = {key: getattr(word, key) + start_s * 1000 for key in ("start_time_ms", "end_time_ms")}
-            words.append(word.model_copy(update=times))
+            words.append(replace(word, **times))
         start_s += parts[-1].size / SAMPLE_RATE_HZ
     samples = np.concatenate(parts)[: int(duration_s * SAMPLE_RATE_HZ)]
     return samples, [word for word in words if word.end_time_ms <= duration_s * 1000]
@@ -79,7 +80,7 @@ def test_a_long_recording_has_longer_rows_instead_of_more(drawn, demo_clips, mon
 
 def with_some_of_no_length(words, every):
     """The words, each `every`-th and the one after it cut to its start."""
-    cut = [word.model_copy(update={"end_time_ms": word.start_time_ms}) for word in words]
+    cut = [replace(word, end_time_ms=word.start_time_ms) for word in words]
     return [cut[n] if n % every < 2 else word for n, word in enumerate(words)]
 
 
