@@ -21,7 +21,7 @@ from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import Reference
-from tests.jobs.worker_calls import Bench
+from tests.jobs.worker_calls import Bench, call
 from tests.jobs.working import TASKS, doubled, without_times
 
 DOCS = (ROOT / "docs/large-sets.md").read_text(encoding="utf-8")
@@ -116,9 +116,13 @@ def test_certificates_that_are_missing_are_told_in_one_sentence(tmp_path, capfd)
     assert capfd.readouterr().err == ""
 
 
-def test_a_cluster_gets_as_many_calls_as_it_has_threads(cluster, tmp_path):
+def test_a_cluster_gets_one_call_for_each_thread_and_later_two(cluster, tmp_path):
     with crew_of(Workers(cluster=cluster), Bench(tmp_path)) as crew:
-        assert crew.width() == 2
+        widths = []
+        for _ in range(6):
+            widths.append(crew.width())
+            crew.submit(call, 1).result()
+    assert widths == [2, 2, 2, 2, 2, 4]
 
 
 def test_a_cluster_that_cannot_load_the_project_is_told_in_one_sentence(tmp_path):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from concurrent.futures import CancelledError, Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from forced_aligner.base.console import log_always
 from forced_aligner.base.errors import RunError, UserError
@@ -16,27 +16,46 @@ from forced_aligner.base.machine import chip_name
 if TYPE_CHECKING:
     from distributed import Client
 
+P = ParamSpec("P")
+R = TypeVar("R")
 CONNECT_S = 10  # after which a scheduler counts as unreachable
 ASK_AGAIN_S = 5.0  # workers come and go
 DOCS = "docs/large-sets.md"
 
 
-class Cluster:
-    """A cluster that answers.
+class Cluster(Executor):
+    """An executor on a cluster that answers.
 
     Attributes:
-        executor: makes calls there.
         chips: the names of its processors.
     """
 
     def __init__(self, client: Client, address: str) -> None:
         """Wait until the cluster has a worker, and see that the workers can load this project."""
         self._client, self._address = client, address
-        self._asked_s, self._threads, self._is_told = 0.0, 0, False
+        self._asked_s, self._threads, self._is_told, self._sent = 0.0, 0, False, 0
         while not self.threads():
             time.sleep(1)
         self.chips = sorted(set(client.run(chip_name).values()))
-        self.executor: Executor = client.get_executor(pure=False)
+        self._executor: Executor = client.get_executor(pure=False)
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Call `fn` there."""
+        self._sent += 1
+        return self._executor.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for the calls; Dask cancels those for which it is not to wait."""
+        self._executor.shutdown(wait and not cancel_futures)
+
+    def width(self) -> int:
+        """How many calls may be under way: one for each thread, and later two, so that no thread waits.
+
+        Dask counts a worker's death against all calls that are at the worker. It keeps those that are too many at the
+        scheduler (`worker-saturation`), but only once it has seen more than two alike for each thread.
+        """
+        threads = self.threads()
+        return threads if self._sent <= 2 * threads else 2 * threads
 
     def threads(self) -> int:
         """How many calls it can make at a time. Where it can make none, that is said once."""
@@ -75,7 +94,7 @@ def dask_cluster(address: str) -> Iterator[Cluster]:
         except Exception as error:  # Dask makes a bare one of what a worker cannot load
             raise cluster_error(error) from None
         yield cluster
-        cluster.executor.shutdown()
+        cluster.shutdown()
     finally:
         client.close()
 

@@ -110,8 +110,7 @@ def crew_of(workers: Workers, recipe: Recipe[Tool]) -> Iterator[Crew[Tool]]:
     call = _Elsewhere(recipe, home)
     if workers.cluster is not None:
         with dask_cluster(workers.cluster) as cluster:
-            # No call waits at a worker: Dask would count the worker's death against it too.
-            yield Crew(cluster.executor, call, cluster.threads, chips=cluster.chips)
+            yield Crew(cluster, call, cluster.width, chips=cluster.chips)
         return
     processes = Processes(workers.jobs, partial(open_elsewhere, recipe, home))
     try:
