@@ -126,14 +126,13 @@ def test_a_cluster_gets_one_call_for_each_thread_and_later_two(cluster, tmp_path
 
 
 def test_a_cluster_that_cannot_load_the_project_is_told_in_one_sentence(tmp_path):
-    with a_scheduler(cwd=tmp_path) as (address, _):
-        for place in (tmp_path, ROOT):  # of the workers
-            with (
-                workers_of(address, 1, cwd=place),
-                pytest.raises(RunError, match=r"the cluster cannot load this project \(.*\): start its scheduler and"),
-                crew_of(Workers(cluster=address), Bench(tmp_path)) as crew,
-            ):
-                doubled([1], crew, tmp_path)
+    with (
+        a_scheduler(cwd=tmp_path) as (address, _),
+        workers_of(address, 1, cwd=tmp_path),
+        pytest.raises(RunError, match=r"the cluster cannot load this project \(.*\): start its scheduler and"),
+        crew_of(Workers(cluster=address), Bench(tmp_path)) as crew,
+    ):
+        doubled([1], crew, tmp_path)
 
 
 def test_a_lost_scheduler_ends_the_run_in_one_sentence(tmp_path, capfd):

@@ -448,7 +448,7 @@ def test_where_no_word_was_found_this_alone_is_told(aligner, demo_clips, answer,
 
 def test_a_word_that_lasts_implausibly_long_is_marked_and_told(aligner, demo_clips, answer, capsys):
     clip = demo_clips[6]  # its second word has seven letters
-    longer = clip.alignments[1].model_copy(update={"end_time_ms": clip.alignments[1].start_time_ms + 2400})
+    longer = replace(clip.alignments[1], end_time_ms=clip.alignments[1].start_time_ms + 2400)
     answer(words=[clip.alignments[0], longer, *clip.alignments[2:]])
     file, _, _ = align_file(aligner, clip, 0.0)
     assert [word.doubtful for word in file.timed] == [None, "long", *[None] * (len(file.timed) - 2)]

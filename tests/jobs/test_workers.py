@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from forced_aligner.align.chain import Aligner
 from forced_aligner.base.errors import RunError, UserError
@@ -29,13 +30,14 @@ from forced_aligner.jobs.workers.options import Workers
 from forced_aligner.output.cues import CueOptions
 from forced_aligner.runtime.mil.backend import MilBackend
 from forced_aligner.runtime.options import RuntimeOptions
+from forced_aligner.runtime.threads import computing_with, limit_threads
 from forced_aligner.score.gate import Gate
 from forced_aligner.score.records import ParityReport
-from tests.jobs.worker_calls import Bench, Fatal, Locked, Talking, ignored_signals, number_of, threads_of
+from tests.jobs.worker_calls import Bench, Fatal, Locked, Talking, ignored_signals, number_of
 from tests.jobs.working import TASKS, doubled, without_times
 
 TWO = Workers(jobs=2, threads=1)
-CLIPS = 60  # of those of demo-120
+CLIPS = 40  # of those of demo-120
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -98,12 +100,15 @@ def test_workers_are_for_processes_or_a_cluster():
 
 
 def test_processes_share_the_cores_and_take_the_same_backend(demo_bundle):
-    runtime = RuntimeOptions("auto", device="cpu")
+    runtime = RuntimeOptions("auto")
     aligner = open_aligner(demo_bundle.folder, runtime)
     with aligning_crew(aligner, demo_bundle.folder, runtime, Workers(2)) as crew:
-        threads, backend = crew.first(threads_of)
-    assert threads <= max(1, cores() // 2) and backend == aligner.backend.name
-    assert crew._attempt.recipe.runtime.backend == backend  # "auto" may be another one elsewhere
+        recipe = crew._attempt.recipe
+    assert recipe.runtime.backend == aligner.backend.name  # "auto" may be another one elsewhere
+    assert recipe.most_threads == max(1, cores() // 2)
+    with computing_with(torch.get_num_threads()):
+        limit_threads(recipe.most_threads)
+        assert torch.get_num_threads() <= recipe.most_threads
 
 
 def test_a_worker_that_dies_while_it_opens_the_model_ends_the_run(tmp_path):
@@ -156,9 +161,7 @@ def some_clips(demo_clips, tmp_path_factory):
     return [demo_clips[0], Clip(audio=str(broken), transcript="words"), demo_clips[4], unknown, demo_clips[2]]
 
 
-def test_reference_and_report_are_the_same_of_one_process_and_of_two(
-    demo_checkpoint, demo_bundle, some_clips, tmp_path
-):
+def test_a_reference_is_the_same_of_one_process_and_of_two(demo_checkpoint, demo_bundle, some_clips, tmp_path):
     references = [
         make_reference(demo_checkpoint, some_clips, tmp_path / "reference.json", workers=workers)
         for workers in (Workers(threads=1), TWO)
@@ -168,16 +171,6 @@ def test_reference_and_report_are_the_same_of_one_process_and_of_two(
         "broken.wav",
         Path(some_clips[3].audio).name,
     ]
-    runtime = RuntimeOptions("mil", threads=1)
-    aligner = open_aligner(demo_bundle.folder, runtime)
-    reports = []
-    for workers in (Workers(), TWO):
-        with aligning_crew(aligner, demo_bundle.folder, runtime, workers) as crew:
-            report, clips = compare_clips(aligner, references[0], tmp_path, Gate(), crew=crew)
-        reports.append(report)
-        assert [clip.sample for clip in clips] == references[0].samples
-    assert without_times(reports[0]) == without_times(reports[1])
-    assert reports[0].bin_exact_percent == 100
 
 
 def test_the_files_of_infer_are_the_same_of_one_process_and_of_two(demo_bundle, some_clips, tmp_path):
@@ -186,13 +179,13 @@ def test_the_files_of_infer_are_the_same_of_one_process_and_of_two(demo_bundle, 
     found = []
     for number, workers in enumerate((Workers(), TWO)):
         place = tmp_path / str(number)
-        output = Output(place, ["json", "srt", "textgrid", "html"], CueOptions(), plot=True, strict=True)
+        output = Output(place, ["json", "srt"], CueOptions(), plot=True, strict=True)
         with aligning_crew(aligner, demo_bundle.folder, runtime, workers) as crew:
             failures = align_all(aligner, some_clips, output, crew=crew)
         files = {path.name: path.read_bytes() for path in place.iterdir()}
         found.append((failures, files))
     assert found[0] == found[1]
-    assert len(found[0][1]) == 3 * 5 and len(found[0][0]) == 2
+    assert len(found[0][1]) == 3 * 3 and len(found[0][0]) == 2
 
 
 def test_a_worker_refuses_a_model_that_was_changed_meanwhile(demo_bundle, demo_checkpoint):

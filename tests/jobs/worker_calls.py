@@ -71,13 +71,6 @@ def number_of(tool, _):
     return 7
 
 
-def threads_of(aligner, _):
-    """How many threads PyTorch has in a worker, and the backend that executes the packages."""
-    import torch
-
-    return torch.get_num_threads(), aligner.backend.name
-
-
 def ignored_signals(tool, _):
     """The signals that the process ignores, of those that may be asked for."""
     return {number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN}
