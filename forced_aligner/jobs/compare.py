@@ -16,7 +16,7 @@ from forced_aligner.base.outputs import Outputs
 from forced_aligner.base.reading import require_audio_file
 from forced_aligner.base.records import Record, file_of, to_json
 from forced_aligner.data.records import WordTime
-from forced_aligner.jobs.each import ERROR_LOG, JournalMemory, Work, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.each import ERROR_LOG, Work, failed_clips, for_each, nothing_done
 from forced_aligner.jobs.environment import run_environment
 from forced_aligner.jobs.workers.crew import Crew
 from forced_aligner.package.bundle import files_of
@@ -185,9 +185,9 @@ def compare_clips(
         compute=align_task,
         finish=finish,
         length_of=lambda sample: sample.duration_s,
+        key_of=key_of,
     )
-    memory = JournalMemory(journal, key_of) if journal else None
-    kept, failures = for_each(reference.samples, work, crew, root / ERROR_LOG, memory)
+    kept, failures = for_each(reference.samples, work, crew, root / ERROR_LOG, journal)
     if not kept:
         raise nothing_done(failures)
     clips, scored = zip(*kept, strict=True)

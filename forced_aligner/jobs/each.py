@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from forced_aligner.base.console import log, log_always, repeat_lines, tracked
 from forced_aligner.base.errors import IncompleteError, RunError, UnexpectedError, UserError
 from forced_aligner.base.files import printable, require_regular
 from forced_aligner.base.journal import Journal
-from forced_aligner.base.records import RecordT
 from forced_aligner.base.stopping import wait_if_stopping
 from forced_aligner.jobs.workers.calls import CallError, Outcome, Result, Task, Tool, attempt
 from forced_aligner.jobs.workers.crew import Crew
 from forced_aligner.score.records import FailedClip
 
 Item = TypeVar("Item")
-Item_contra = TypeVar("Item_contra", contravariant=True)
 Kept = TypeVar("Kept")
 WAIT_S = 10.0
 ERROR_LOG = "forced-aligner-errors.log"  # beside the results of infer, or beside the reference
@@ -53,6 +51,7 @@ class Work(Generic[Item, Tool, Task, Result, Kept]):
         compute: called by a worker with its tool and what `prepare` gave.
         finish: makes of what `compute` gave what is kept, and a few words on it.
         length_of: how long a recording is, in any unit; the longest are done first where several workers are.
+        key_of: the digest of all that a result depends on, for a journal. It reads the recording.
         name_of: what the line of a recording calls it. (default: the audio's name without its folder)
     """
 
@@ -61,34 +60,12 @@ class Work(Generic[Item, Tool, Task, Result, Kept]):
     compute: Callable[[Tool, Task], Result]
     finish: Callable[[Item, Result], tuple[Kept, str]]
     length_of: Callable[[Item], float]
+    key_of: Callable[[Item], str] | None = None
     name_of: Callable[[Item], str] | None = None
 
     def label(self, item: Item) -> str:
         """What the line of a recording calls it."""
         return Path(self.audio_of(item)).name if self.name_of is None else self.name_of(item)
-
-
-class Memory(Protocol[Item_contra, Result]):
-    """Results of earlier runs, each under the digest of all that it depends on."""
-
-    def key_of(self, item: Item_contra) -> str:
-        """The digest for an item. It reads the recording."""
-        ...
-
-    def get(self, key: str) -> Result | None:
-        """The result for a digest, if there is one."""
-        ...
-
-    def put(self, key: str, result: Result) -> None:
-        """Keep a result."""
-        ...
-
-
-class JournalMemory(Generic[Item, RecordT]):
-    """A journal as a memory."""
-
-    def __init__(self, journal: Journal[RecordT], key_of: Callable[[Item], str]) -> None:
-        self.key_of, self.get, self.put = key_of, journal.get, journal.put
 
 
 @dataclass(frozen=True)
@@ -97,7 +74,7 @@ class _Given(Generic[Result]):
 
     Attributes:
         outcome: of the call.
-        key: under which the result is to be remembered; empty where it need not be.
+        key: of the result in the journal; empty where it need not be kept there.
         is_known: the result is from an earlier run.
     """
 
@@ -111,7 +88,7 @@ def for_each(
     work: Work[Item, Tool, Task, Result, Kept],
     crew: Crew[Tool],
     error_log: Path,
-    memory: Memory[Item, Result] | None = None,
+    journal: Journal[Any] | None = None,
 ) -> tuple[list[Kept], list[Failure]]:
     """Do `work` on each item, with a line of progress for each as it is done.
 
@@ -120,7 +97,7 @@ def for_each(
         work: what is done.
         crew: who does it.
         error_log: gets the traceback of an unexpected error, and is made for the first one.
-        memory: has results of earlier runs, which are not computed again, and gets those of this one.
+        journal: of results. It has those of earlier runs, which are not computed again, and gets those of this one.
 
     Returns:
         What is kept of the recordings, and those that failed, each in the order of the items, whoever did them.
@@ -130,7 +107,7 @@ def for_each(
     """
     kept: dict[int, Kept] = {}
     failures: dict[int, Failure] = {}
-    for number, (index, given) in enumerate(tracked(_as_done(items, work, crew, memory), len(items)), 1):
+    for number, (index, given) in enumerate(tracked(_as_done(items, work, crew, journal), len(items)), 1):
         item, outcome = items[index], given.outcome
         label = f"[{number}/{len(items)}] {work.label(item)}"
         try:
@@ -139,8 +116,8 @@ def for_each(
             else:
                 repeat_lines(outcome.lines)
                 result = outcome.value()
-                if memory and given.key:
-                    memory.put(given.key, result)
+                if journal and given.key:
+                    journal.put(given.key, result)
                 kept[index], note = work.finish(item, result)
             log(f"{label}  {note}{', from an earlier run' if given.is_known else ''}")
         except RunError:
@@ -158,7 +135,7 @@ def _as_done(
     items: Sequence[Item],
     work: Work[Item, Tool, Task, Result, Kept],
     crew: Crew[Tool],
-    memory: Memory[Item, Result] | None,
+    journal: Journal[Any] | None,
 ) -> Iterator[tuple[int, _Given[Result]]]:
     """What there is for each item, with its index, in the order in which the calls end."""
     order = list(range(len(items)))
@@ -167,7 +144,7 @@ def _as_done(
         order.sort(key=lambda index: -lengths[index])
     under_way: dict[Future[Outcome[Result]], tuple[int, str]] = {}
     for index in order:
-        prepared = attempt(_prepare, (work, memory), items[index])
+        prepared = attempt(_prepare, (work, journal), items[index])
         if prepared.error is not None:
             yield index, _Given(Outcome([], prepared.error))
         elif isinstance(given := prepared.value(), _Given):
@@ -182,17 +159,17 @@ def _as_done(
 
 
 def _prepare(
-    work_and_memory: tuple[Work[Item, Tool, Task, Result, Kept], Memory[Item, Result] | None], item: Item
+    work_and_journal: tuple[Work[Item, Tool, Task, Result, Kept], Journal[Any] | None], item: Item
 ) -> tuple[Task, str] | _Given[Result]:
     """The task for an item and the key of its result, or what there is already."""
-    work, memory = work_and_memory
+    work, journal = work_and_journal
     task = work.prepare(item)
     if isinstance(task, Done):
         return _Given(task)
-    if memory is None:
+    if journal is None or work.key_of is None:
         return task, ""
-    key = memory.key_of(item)
-    known = memory.get(key)
+    key = work.key_of(item)
+    known = journal.get(key)
     return (task, key) if known is None else _Given(Outcome([known]), is_known=True)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,17 +51,15 @@ class ConvertedModel:
         return aligner
 
 
-@contextmanager
-def aligning_crew(aligner: Aligner, folder: Path, runtime: RuntimeOptions, workers: Workers) -> Iterator[Crew[Aligner]]:
+def aligning_crew(
+    aligner: Aligner, folder: Path, runtime: RuntimeOptions, workers: Workers
+) -> AbstractContextManager[Crew[Aligner]]:
     """Those that `workers` ask for, to align with the model in `folder`, which this process has as `aligner`.
 
     Raises:
         UserError: see `crew_of`.
     """
-    if not workers.are_others:
-        yield Crew.of(aligner)
-        return
     backend: BackendName = "coreml" if runtime.is_coreml else "mil"  # "auto" may be another one elsewhere
     same = replace(runtime, backend=backend)
-    with crew_of(workers, ConvertedModel(folder, same, digest_of(aligner.metadata), workers.most_threads)) as crew:
-        yield crew
+    recipe = ConvertedModel(folder, same, digest_of(aligner.metadata), workers.most_threads)
+    return crew_of(workers, recipe, lambda: aligner)

@@ -25,7 +25,7 @@ from forced_aligner.checkpoint.processor import load_processor
 from forced_aligner.checkpoint.weights import load_model
 from forced_aligner.data.records import Clip, WordTime
 from forced_aligner.data.true_times import true_times
-from forced_aligner.jobs.each import ERROR_LOG, JournalMemory, Work, failed_clips, for_each, nothing_done
+from forced_aligner.jobs.each import ERROR_LOG, Work, failed_clips, for_each, nothing_done
 from forced_aligner.jobs.workers.crew import Crew, crew_of
 from forced_aligner.jobs.workers.options import ALONE, Workers
 from forced_aligner.package.provenance import ALIGNING_ROOMS, source_digest
@@ -95,15 +95,23 @@ class PyTorchModel:
     most_threads: int | None = None
 
     def open(self) -> PyTorchSide:
+        """Load it in another process than the one that took the fingerprint.
+
+        Raises:
+            UserError: see `load`, or it is another checkpoint there.
+        """
+        limit_threads(self.most_threads)
+        if self.checkpoint.fingerprint() != self.fingerprint:
+            raise UserError(f"{self.checkpoint.folder} holds another checkpoint than when the run began: run it again")
+        return self.load()
+
+    def load(self) -> PyTorchSide:
         """Load it.
 
         Raises:
-            UserError: it cannot be loaded, it is another checkpoint there, or PyTorch has no such device.
+            UserError: it cannot be loaded, or PyTorch has no such device.
         """
-        limit_threads(self.most_threads)
         require_device(self.device)
-        if self.checkpoint.fingerprint() != self.fingerprint:
-            raise UserError(f"{self.checkpoint.folder} holds another checkpoint than when the run began: run it again")
         model = load_model(self.checkpoint).to(self.device)
         threads = self.threads or threads_for_model(model)
         return PyTorchSide(model, load_processor(self.checkpoint.folder), self.device, threads)
@@ -150,7 +158,7 @@ def make_reference(
     outputs.check(output, "", file_of(Reference))
     with journal_of(output, ReferenceSample, restart=restart) as journal:
         recipe = PyTorchModel(checkpoint, device, workers.threads, checkpoint.fingerprint(), workers.most_threads)
-        with crew_of(workers, recipe) as crew:
+        with crew_of(workers, recipe, recipe.load) as crew:
             reference = _measure(recipe, clips, output, journal, crew).model_copy(update={"choice": choice})
         outputs.write(output, to_json(reference), may_replace=file_of(Reference))
         if not reference.failed:
@@ -186,8 +194,9 @@ def _measure(
         compute=reference_sample,
         finish=finish,
         length_of=lambda clip: file_size(Path(clip.audio)),
+        key_of=key_of,
     )
-    samples, failures = for_each(clips, work, crew, output.with_name(ERROR_LOG), JournalMemory(journal, key_of))
+    samples, failures = for_each(clips, work, crew, output.with_name(ERROR_LOG), journal)
     if not samples:
         raise nothing_done(failures)
     languages = {sample.language for sample in samples}

@@ -97,14 +97,14 @@ class InThisProcess(Executor):
 
 
 @contextmanager
-def crew_of(workers: Workers, recipe: Recipe[Tool]) -> Iterator[Crew[Tool]]:
-    """Those that `workers` ask for, each with what `recipe` opens.
+def crew_of(workers: Workers, recipe: Recipe[Tool], here: Callable[[], Tool] | None = None) -> Iterator[Crew[Tool]]:
+    """Those that `workers` ask for, each with what `recipe` opens, or `here` for this process.
 
     Raises:
-        UserError: see `dask_cluster`, or what `recipe` opens cannot be had.
+        UserError: see `dask_cluster`, or the tool cannot be had.
     """
     if not workers.are_others:
-        yield Crew.of(recipe.open())
+        yield Crew.of((here or recipe.open)())
         return
     home = Home.here()
     call = _Elsewhere(recipe, home)
